@@ -20,6 +20,7 @@ from seisprobe.errors import DataFileError
 __all__ = [
     "EVENT_COLUMNS",
     "Catalog",
+    "b_of_mean_excess",
     "b_positive",
     "b_value",
     "completeness_at",
@@ -65,7 +66,7 @@ class Catalog:
         Event table (`EVENT_COLUMNS`), sorted by time.
     dropped : mapping of str to int
         Rows left out, by reason: ``bad_time``, ``no_magnitude``, ``out_of_range``, ``not_an_earthquake``,
-        ``duplicate``.
+        ``duplicate``; ``noise`` for the noise traces of a table of waveforms.
     notes : tuple of str
         What a reader of the report should know of the reading; the first bad row of each reason among them.
     """
@@ -91,22 +92,25 @@ def times_us(times: Iterable[object]) -> Integers:
     >>> int(times_us([pd.Timestamp("1970-01-01T00:00:01Z")])[0])
     1000000
     """
-    index = pd.DatetimeIndex(times)  # type: ignore[arg-type]
+    index = pd.DatetimeIndex(times)
     return np.asarray(index.as_unit("us").asi8, dtype=np.int64)
 
 
-def tidy_events(raw: pd.DataFrame, *, origin: str, first_row: int = 2) -> Catalog:
+def tidy_events(raw: pd.DataFrame, *, origin: str, first_row: int = 2, row_word: str = "line") -> Catalog:
     """Turn a table as read into an event table; rows that cannot be used are counted, never silently lost.
 
     Parameters
     ----------
     raw : DataFrame
         Columns named as in `EVENT_COLUMNS`, of any type, in any order; ``time`` already as aware UTC datetimes, with
-        NaT where it could not be read; a column ``time_text`` with the text as read is used in notes if present.
+        NaT where it could not be read; a column ``time_text`` with the text as read is used in notes if present, and
+        so is ``row_number``, where the rows are not consecutive lines of their file.
     origin : str
         File or service, for messages.
     first_row : int
         Line number of the first row of `raw` in its file, for messages.
+    row_word : str
+        What a row is called in messages: "line", "row", "event".
 
     Returns
     -------
@@ -128,12 +132,13 @@ def tidy_events(raw: pd.DataFrame, *, origin: str, first_row: int = 2) -> Catalo
         raise DataFileError(f"{origin}: holds no events; check the file, or the region and period asked for")
     table = pd.DataFrame({"time": raw["time"].dt.as_unit("us")})
     for column in NUMBER_COLUMNS:
-        table[column] = pd.to_numeric(raw[column], errors="coerce") if column in raw else np.nan
+        numbers = pd.to_numeric(raw[column], errors="coerce") if column in raw else np.nan
+        table[column] = pd.Series(numbers, index=raw.index, dtype="float64")
     table["longitude"] = table["longitude"].where(table["longitude"].le(180.0), table["longitude"] - 360.0)
     for column in TEXT_COLUMNS:
         table[column] = raw[column].astype("string").fillna("").str.strip() if column in raw else ""
     reason = _unusable(table)
-    notes = _first_bad_rows(raw, reason, origin, first_row)
+    notes = _first_bad_rows(raw, reason, origin, first_row, row_word)
     usable = reason == ""
     dropped = Counter(reason[~usable].tolist())
     if not usable.any():
@@ -165,7 +170,7 @@ def _unusable(table: pd.DataFrame) -> pd.Series:
     return reason
 
 
-def _first_bad_rows(raw: pd.DataFrame, reason: pd.Series, origin: str, first_row: int) -> list[str]:
+def _first_bad_rows(raw: pd.DataFrame, reason: pd.Series, origin: str, first_row: int, row_word: str) -> list[str]:
     shown = {
         "bad_time": ("time_text" if "time_text" in raw else "time",),
         "no_magnitude": ("magnitude",),
@@ -177,10 +182,18 @@ def _first_bad_rows(raw: pd.DataFrame, reason: pd.Series, origin: str, first_row
         bad = np.flatnonzero((reason == name).to_numpy())
         if len(bad):
             row = int(bad[0])
-            values = ", ".join(f"{c.removesuffix('_text')} {raw[c].iloc[row]!r}" for c in columns if c in raw)
-            where = f"the first in line {first_row + row}"
+            values = ", ".join(f"{c.removesuffix('_text')} {_shown(raw[c].iloc[row])}" for c in columns if c in raw)
+            number = int(raw["row_number"].iloc[row]) if "row_number" in raw else first_row + row
+            where = f"the first in {row_word} {number}"
             notes.append(f"{origin}: {len(bad)} row(s) dropped as {name}, {where}: {values}")
     return notes
+
+
+def _shown(value: object) -> str:
+    """Return a value as read, cut short: text in quotes, and nothing as "" rather than nan."""
+    text = "" if pd.isna(value) else str(value)
+    text = text if len(text) <= 60 else f"{text[:57]}..."
+    return f"'{text}'" if text == "" or isinstance(value, str) else text
 
 
 def _repeated(table: pd.DataFrame) -> pd.Series:
@@ -369,7 +382,7 @@ def b_value(magnitudes: Floats, mc: float, delta_m: float) -> float:
     1.027
     """
     excess = magnitudes[magnitudes >= mc - 1e-9] - mc
-    return _b_of_mean(float(excess.mean()), delta_m) if len(excess) else float("nan")
+    return float(b_of_mean_excess(excess.mean(), delta_m)) if len(excess) else float("nan")
 
 
 def b_positive(magnitudes: Floats, delta_m: float, dmc: float | None = None) -> float:
@@ -397,15 +410,18 @@ def b_positive(magnitudes: Floats, delta_m: float, dmc: float | None = None) -> 
     least = delta_m if dmc is None else dmc
     differences = np.diff(magnitudes)
     excess = differences[(differences >= least - 1e-9) & (differences > 1e-9)] - least
-    return _b_of_mean(float(excess.mean()), delta_m) if len(excess) else float("nan")
+    return float(b_of_mean_excess(excess.mean(), delta_m)) if len(excess) else float("nan")
 
 
-def _b_of_mean(mean_excess: float, delta_m: float) -> float:
-    if mean_excess <= 1e-12:
-        return float("nan")
-    if delta_m == 0.0:
-        return 1.0 / (mean_excess * np.log(10))
-    return float(np.log1p(delta_m / mean_excess) / (delta_m * np.log(10)))
+def b_of_mean_excess(mean_excess: Floats | float, delta_m: float) -> Floats:
+    """Return b for a mean excess over the lowest magnitude (or difference) of bins `delta_m` wide; NaN for none.
+
+    b = ln(1 + ΔM/x̄) / (ΔM ln 10) for binned magnitudes (Tinti & Mulargia 1987), 1/(x̄ ln 10) for continuous (Aki 1965).
+    """
+    mean = np.asarray(mean_excess, dtype=np.float64)
+    mean = np.where(mean > 1e-12, mean, np.nan)
+    beta = np.log1p(delta_m / mean) / delta_m if delta_m else 1.0 / mean
+    return np.asarray(beta / np.log(10))
 
 
 def nearest_event(

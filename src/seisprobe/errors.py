@@ -15,7 +15,19 @@ Messages are one line: whatever line breaks a cause carried are folded.
 
 from __future__ import annotations
 
-__all__ = ["BusyError", "DataFileError", "FolderError", "InputError", "SeisprobeError", "SourceError", "StudyError"]
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "BusyError",
+    "DataFileError",
+    "FolderError",
+    "InputError",
+    "SeisprobeError",
+    "SourceError",
+    "StudyError",
+    "nearest",
+]
 
 
 class SeisprobeError(Exception):
@@ -62,3 +74,17 @@ class SourceError(SeisprobeError, OSError):
 
 class BusyError(SeisprobeError, RuntimeError):
     """Another process works in the same study folder."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return "did you mean 'x'? (known: …)" for a word that is not known.
+
+    Examples
+    --------
+    >>> nearest("hour", ["hours", "gap_s"])
+    "did you mean 'hours'? (known: hours, gap_s)"
+    """
+    choices = list(known)
+    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+    listed = f"known: {', '.join(choices)}" if choices else "none is known here"
+    return f"did you mean '{close[0]}'? ({listed})" if close else listed

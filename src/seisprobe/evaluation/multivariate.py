@@ -1,0 +1,189 @@
+"""Scores of many columns at once: novelty as a table of its own, logistic regression as a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from seisprobe.catalog import Floats, Integers
+from seisprobe.evaluation.cells import NO_P_QUIET, Cell, empty_cell, generator, sizes_of
+from seisprobe.evaluation.classifier import held_out_percentiles
+from seisprobe.evaluation.grid import Features, Grid, median_over_stations
+from seisprobe.evaluation.novelty import MOST_MISSING, Columns, novelty
+from seisprobe.evaluation.nulls import one_sided_p
+from seisprobe.evaluation.power import inversion_interval
+from seisprobe.evaluation.splits import Split
+from seisprobe.study import Study
+from seisprobe.windows import HOUR_US, window_length_h
+
+__all__ = ["FEW_BLOCKS", "ManyColumns", "logistic_cell", "novelty_features"]
+
+FEW_BLOCKS = 5
+TOO_FEW = "too few blocks to train on; values far below 0.5 are usual"
+
+
+@dataclass(frozen=True)
+class ManyColumns:
+    """Features of one modality, the columns that scores of many columns use, and how novelty scales them."""
+
+    features: Features
+    columns: tuple[str, ...]
+    by_deviation: bool
+
+
+def novelty_features(
+    windows: pd.DataFrame, grid: Grid, fitted: np.ndarray, modalities: Sequence[ManyColumns]
+) -> tuple[Features, tuple[str, ...]]:
+    """Return the novelty of every window of one grid, and the columns that were left out.
+
+    Parameters
+    ----------
+    windows : DataFrame
+        The plan; positives, candidates and placebo windows of the grid's layout and length are scored.
+    grid : Grid
+    fitted : ndarray of bool, shape (windows,)
+        Positives and the windows of all backgrounds: each place and station is fitted by itself on its own.
+    modalities : sequence of ManyColumns
+        One, or several for ``a+b``.
+
+    Returns
+    -------
+    Features
+        One column, ``novelty``.
+    tuple of str
+    """
+    own = windows["layout"].eq(grid.layout) & windows["hours"].eq(grid.hours)
+    scored = own & (windows["kind"].isin(("positive", "background", "placebo")) | windows["reason"].eq("zone"))
+    rows = np.flatnonzero(scored)
+    by_region = windows["radius_km"].isna().all()
+    place = np.zeros(len(rows), dtype=object) if by_region else windows["mainshock"].to_numpy(dtype=object)[rows]
+    stations = _stations(modalities)
+    position = np.full((len(stations), len(windows)), -1, dtype=np.int64)
+    values: list[Floats] = []
+    left_out: dict[str, None] = {}
+    for s, station in enumerate(stations):
+        for name in dict.fromkeys(place):
+            mine = rows[place == name]
+            columns = [
+                Columns(m.features.take(station, mine, m.columns), m.columns, m.by_deviation) for m in modalities
+            ]
+            result = novelty(columns, fitted[mine])
+            left_out |= dict.fromkeys(result.left_out)
+            present = np.isfinite(np.hstack([c.table for c in columns])).any(axis=1)
+            position[s, mine[present]] = sum(len(v) for v in values) + np.arange(present.sum())
+            values.append(result.scores[present])
+    return Features(tuple(stations), ("novelty",), np.concatenate(values)[:, None], position), tuple(left_out)
+
+
+def _stations(modalities: Sequence[ManyColumns]) -> list[str]:
+    """Return the stations that modalities share; one without stations goes with any."""
+    named = [set(m.features.stations) for m in modalities]
+    with_stations = [names for names in named if names != {""}]
+    return sorted(set.intersection(*with_stations)) if with_stations else [""]
+
+
+def logistic_cell(
+    study: Study,
+    grid: Grid,
+    draws: Mapping[str, Integers],
+    modalities: Sequence[ManyColumns],
+    labels: tuple[str, str],
+    background: str,
+    split: Split,
+) -> Cell:
+    """Return the cell of a logistic regression, refitted in each fold; a p only where there are five blocks or more.
+
+    Parameters
+    ----------
+    study : Study
+    grid : Grid
+    draws : mapping of background to ndarray, shape (r, K)
+        Pseudo-mainshocks as indices on this grid; the first ``logistic_draws`` of them are refitted.
+    modalities : sequence of ManyColumns
+    labels : (modality, score)
+        ``logistic`` or ``logistic_forward``.
+    background : str
+    split : callable
+        From `seisprobe.evaluation.splits`.
+    """
+    blocks = len(sizes_of(grid.blocks))
+    few = blocks < FEW_BLOCKS
+    if blocks < 2:
+        return empty_cell(grid, *labels, background, "one block: nothing is left to train on", family=False)
+    weights = grid.weights[background]
+    if len(weights) > 1 or len(grid.candidate_rows) > 1:
+        why = "logistic regression needs one background for all mainshocks"
+        return empty_cell(grid, *labels, background, why, family=False)
+    apart_us = round((window_length_h(study, grid.layout, grid.hours) + study.windows.embargo_h) * HOUR_US)
+    inputs = [_design(grid, modalities, station) for station in _stations(modalities)]
+    widths = [len(m.columns) for m in modalities]
+
+    def percentiles_of(ends: Integers, positives: Sequence[Floats], use: str) -> tuple[Floats, int]:
+        rng = generator(study.study.seed, use)
+        folds = list(split(grid.ends, ends, grid.blocks, apart_us, rng))
+        held = [
+            held_out_percentiles(x, p, widths, weights[0], folds, rng)
+            for (x, _), p in zip(inputs, positives, strict=True)
+        ]
+        return median_over_stations(np.stack([h.u for h in held])), min(h.train_positives for h in held)
+
+    missing = max(float(np.mean(~np.isfinite(x[weights[0] > 0]).all(axis=1))) for x, _ in inputs)
+    if missing > MOST_MISSING:
+        why = f"values missing in {100 * missing:.0f}% of the background"
+        return empty_cell(grid, *labels, background, why, family=False)
+    use = f"{labels[1]} {labels[0]} {grid.layout} {grid.hours:g} {background}"
+    u, train_positives = percentiles_of(grid.positive_ends, [p for _, p in inputs], use)
+    if not np.isfinite(u).any():
+        return empty_cell(grid, *labels, background, "no fold has positives on both sides", family=False)
+    cell = _cell_of(grid, labels, background, u, train_positives, few=few)
+    pseudo = draws.get(background)
+    if few or pseudo is None or not len(pseudo):
+        return cell
+    null = np.array(
+        [
+            _mean(percentiles_of(grid.ends[index], [x[index] for x, _ in inputs], f"{use} draw {number}")[0])
+            for number, index in enumerate(pseudo[: study.evaluation.logistic_draws])
+        ]
+    )
+    return replace(cell, null=null, p_pseudo=one_sided_p(_mean(u), null), why_null=_keep_shift(cell.why_null))
+
+
+def _design(grid: Grid, modalities: Sequence[ManyColumns], station: str) -> tuple[Floats, Floats]:
+    """Return candidates (n, d) and positives (K, d) of the region's place."""
+    candidates = [m.features.take(station, grid.candidate_rows[0], m.columns) for m in modalities]
+    positives = [m.features.take(station, grid.positive_rows, m.columns) for m in modalities]
+    return np.concatenate(candidates, axis=1), np.concatenate(positives, axis=1)
+
+
+def _mean(u: Floats) -> float:
+    return float(np.nanmean(u)) if np.isfinite(u).any() else float("nan")
+
+
+def _keep_shift(why: Mapping[str, str]) -> dict[str, str]:
+    return {key: reason for key, reason in why.items() if key == "p_shift"}
+
+
+def _cell_of(
+    grid: Grid, labels: tuple[str, str], background: str, u: Floats, train_positives: int, *, few: bool
+) -> Cell:
+    used = np.isfinite(u)
+    why = {"p_shift": "a classifier is refitted for each null; shifts are for label-free scores"}
+    if few:
+        why |= dict.fromkeys(("p_pseudo", "p_adjusted", "verdict", "critical_auc", "detectable_auc"), TOO_FEW)
+    elif background == "quiet":
+        why |= dict.fromkeys(("p_pseudo", "p_adjusted"), NO_P_QUIET)
+    weights = grid.weights[background][0]
+    return Cell(
+        *labels, grid.hours, background, grid.layout, grid.names, grid.blocks, u,
+        family=not few,
+        auc=_mean(u),
+        n_background=int((weights > 0).sum()),
+        n_days=len(np.unique(grid.ends[weights > 0] // (24 * HOUR_US))),
+        n_effective=float(weights.sum() ** 2 / (weights**2).sum()),
+        train_positives=train_positives,
+        interval=inversion_interval(_mean(u), sizes_of(grid.blocks[used])) if used.sum() > 1 else None,
+        why_null=why,
+    )  # fmt: skip

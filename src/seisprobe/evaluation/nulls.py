@@ -1,0 +1,276 @@
+"""Is it chance? Pseudo-mainshocks, joint shifts and the largest of many cells (PROTOCOL 5).
+
+`pseudo_draws` makes mainshock times that keep the number and sizes of the blocks; `joint_shifts` moves all real ones
+together. Both give indices on the grid of candidate ends; a label-free score is then only ranked again, never refitted.
+Every p is one-sided, (1 + number of null values at least as large) / (1 + number of null values).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from seisprobe.catalog import Floats, Integers
+from seisprobe.evaluation.grid import Ranked, Scores, median_over_stations
+from seisprobe.evaluation.scores import round_significant
+
+__all__ = [
+    "adjusted_p",
+    "independent_number",
+    "joint_shifts",
+    "null_auc",
+    "one_sided_p",
+    "pseudo_draws",
+    "shifted_auc",
+]
+
+TIE = 1e-12
+MOST_TRIES = 2000
+
+
+def one_sided_p(observed: float, null: Floats) -> float:
+    """Return (1 + #{null ≥ observed}) / (1 + n); ties to within 1e-12 count as at least as large.
+
+    Examples
+    --------
+    >>> one_sided_p(0.9, np.array([0.1, 0.9, 0.95]))
+    0.75
+    """
+    null = null[np.isfinite(null)]
+    return float((1 + np.sum(null >= observed - TIE)) / (1 + len(null)))
+
+
+# --- pseudo-mainshocks -----------------------------------------------------------------------------------------------
+
+
+def pseudo_draws(
+    ends: Integers,
+    weights: Floats,
+    blocks: Sequence[int],
+    distance_us: int,
+    block_us: int,
+    draws: int,
+    rng: np.random.Generator,
+) -> Integers:
+    """Draw pseudo-mainshock times, block by block.
+
+    The first member of a block is a candidate drawn in proportion to its weight, wherever the other blocks fell; each
+    further member likewise, among the candidates from `distance_us` to `block_us` after the one before. Where none is
+    left, the whole draw is made again.
+
+    Parameters
+    ----------
+    ends : ndarray of int64, shape (n,)
+        Candidate ends in microseconds, ascending.
+    weights : ndarray, shape (1, n) or (K, n)
+        By mainshock where they differ.
+    blocks : sequence of int, length K
+        Block of each mainshock, in order of time.
+    distance_us, block_us : int
+        D and the longest step inside a block.
+    draws : int
+    rng : Generator
+
+    Returns
+    -------
+    ndarray of int64, shape (draws, K)
+        Indices into `ends`; fewer rows where the record has no room for the blocks.
+    """
+    mass = np.concatenate([np.zeros((len(weights), 1)), np.cumsum(weights, axis=1)], axis=1)
+    before = _predecessors(blocks)
+    kept: list[Integers] = []
+    wanted = draws
+    for _ in range(MOST_TRIES):
+        chosen = np.full((wanted, len(blocks)), -1, dtype=np.int64)
+        good = np.ones(wanted, dtype=bool)
+        for k in range(len(blocks)):
+            if before[k] < 0:
+                low, high = np.zeros(wanted, dtype=np.int64), np.full(wanted, len(ends), dtype=np.int64)
+            else:
+                last = ends[chosen[:, before[k]]]
+                low = np.searchsorted(ends, last + distance_us, side="right")
+                high = np.searchsorted(ends, last + block_us, side="right")
+            own = mass[k % len(mass)]
+            total = own[high] - own[low]
+            good &= total > 0
+            aim = own[low] + rng.random(wanted) * total
+            chosen[:, k] = np.clip(np.searchsorted(own, aim, side="right") - 1, 0, len(ends) - 1)
+        kept.append(chosen[good])
+        wanted = draws - sum(len(rows) for rows in kept)
+        if wanted <= 0:
+            break
+    return np.concatenate(kept)[:draws]
+
+
+def _predecessors(blocks: Sequence[int]) -> list[int]:
+    """Return, for each mainshock, the index of the one before it in its block, −1 for a block's first."""
+    last: dict[int, int] = {}
+    before = []
+    for k, block in enumerate(blocks):
+        before.append(last.get(int(block), -1))
+        last[int(block)] = k
+    return before
+
+
+def null_auc(ranked: Ranked, draws: Integers, used: np.ndarray) -> Floats:
+    """Return the AUC of each draw: the mean over mainshocks of the median over stations of candidates' percentiles.
+
+    Parameters
+    ----------
+    ranked : Ranked
+    draws : ndarray of int64, shape (r, K)
+        Indices of candidates.
+    used : ndarray of bool, shape (K,)
+        Mainshocks that the cell has a score for.
+
+    Returns
+    -------
+    ndarray, shape (r,)
+    """
+    owners = np.arange(draws.shape[1]) % ranked.candidates.shape[1]
+    u = median_over_stations(ranked.candidates[:, owners[None, :], draws])[:, used]
+    scored = np.isfinite(u)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(scored, u, 0.0).sum(axis=1) / scored.sum(axis=1))
+
+
+def adjusted_p(observed: Sequence[float], nulls: Sequence[Floats]) -> list[float]:
+    """Return p-values adjusted for looking at many cells: each against the largest z of all cells in the same draws.
+
+    z = (AUC − mean) / sd over that cell's own draws (Westfall & Young 1993, single-step maxT).
+
+    Parameters
+    ----------
+    observed : sequence of float, length c
+    nulls : sequence of ndarray, each shape (r,)
+        Row i of every cell belongs to the same pseudo-mainshocks.
+
+    Examples
+    --------
+    >>> null = np.array([0.2, 0.4, 0.6, 0.8])
+    >>> adjusted_p([0.9, 0.5], [null, null])
+    [0.2, 0.6]
+    """
+    if not observed:
+        return []
+    table = np.stack(list(nulls), axis=1)
+    mean, sd = np.nanmean(table, axis=0), np.nanstd(table, axis=0)
+    sd = np.where(sd > 0, sd, np.inf)  # a cell that never varies can win nothing
+    largest = np.nanmax((table - mean) / sd, axis=1)
+    z = (np.asarray(observed) - mean) / sd
+    return [one_sided_p(float(x), largest) for x in z]
+
+
+# --- joint shifts ----------------------------------------------------------------------------------------------------
+
+
+def joint_shifts(
+    positive_ends: Integers, ends: Integers, record: tuple[int, int], least_us: int, most: int, rng: np.random.Generator
+) -> Integers:
+    """Return candidate indices of all mainshocks moved together, circularly, by whole steps of the grid.
+
+    Parameters
+    ----------
+    positive_ends : ndarray of int64, shape (K,)
+    ends : ndarray of int64, shape (n,)
+        Candidate ends, one step apart.
+    record : (int, int)
+        Start and end of the study in microseconds.
+    least_us : int
+        Smallest shift used in either direction, max(L) + E.
+    most : int
+        At most this many shifts, drawn at random where there are more.
+    rng : Generator
+
+    Returns
+    -------
+    ndarray of int64, shape (r, K)
+        Index of the last candidate that ends at or before each moved window; shifts that put any window across the
+        seam between the record's end and start are left out.
+    """
+    step = int(ends[1] - ends[0]) if len(ends) > 1 else 1
+    around = max(1, (record[1] - record[0]) // step)
+    shifts = np.arange(1, around)
+    apart = np.minimum(shifts, around - shifts) * step
+    shifts = shifts[apart >= least_us]
+    offset = (positive_ends - ends[0]) // step
+    index = (offset[None, :] + shifts[:, None]) % around  # candidate 0 ends at max(L): what is past n crosses the seam
+    index = index[(index < len(ends)).all(axis=1)]
+    if len(index) > most:
+        index = index[np.sort(rng.choice(len(index), most, replace=False))]
+    return np.asarray(index, dtype=np.int64)
+
+
+def shifted_auc(scores: Scores, shifts: Integers, zones: Integers, around: int) -> Floats:
+    """Return the AUC of each joint shift; the zones move along, so that each ranks among all other candidates.
+
+    Parameters
+    ----------
+    scores : Scores
+    shifts : ndarray of int64, shape (r, K)
+        From `joint_shifts`.
+    zones : ndarray of int64, shape (z,)
+        Steps on the grid from the first mainshock's own index to every candidate that meets a zone.
+    around : int
+        Steps in the whole record: where the circle closes.
+
+    Returns
+    -------
+    ndarray, shape (r,)
+    """
+    r, k_all = shifts.shape
+    used = np.isfinite(scores.positives).any(axis=0)
+    u = np.full((len(scores.stations), r, k_all), np.nan)
+    n_places = scores.candidates.shape[1]
+    for rows in np.array_split(np.arange(r), max(1, r * len(zones) // 2_000_000)):
+        zone = (shifts[rows, :1] + zones[None, :]) % around
+        for s in range(len(scores.stations)):
+            for place in range(n_places):
+                mine = np.arange(k_all) if n_places == 1 else np.array([place])
+                u[s, rows[:, None], mine] = _ranked_outside(scores.candidates[s, place], shifts[rows][:, mine], zone)
+    return np.asarray(np.nanmean(median_over_stations(u)[:, used], axis=1))
+
+
+def _ranked_outside(values: Floats, asked: Integers, zone: Integers) -> Floats:
+    """Return the percentile of values[asked] among all values but those of a zone; (r, k) and (r, z) to (r, k)."""
+    values = round_significant(values)
+    known = np.sort(values[np.isfinite(values)])
+    padded = np.append(values, np.nan)
+    inside = padded[np.minimum(zone, len(values))]
+    x = values[asked]
+    total = len(known) - np.isfinite(inside).sum(axis=1)
+    u = np.empty(x.shape)
+    for k in range(x.shape[1]):
+        below = np.searchsorted(known, x[:, k], side="left") - (inside < x[:, [k]]).sum(axis=1)
+        up_to = np.searchsorted(known, x[:, k], side="right") - (inside <= x[:, [k]]).sum(axis=1)
+        u[:, k] = (below + up_to) / (2 * total)
+    return np.where(np.isfinite(x), u, np.nan)
+
+
+def independent_number(scores: Scores) -> float:
+    """Return how many independent values a score's record holds: n / (1 + 2 Σ ρ(lag)).
+
+    ρ is the autocorrelation of the ranks along the grid, summed until it first falls below 0.05; the least over
+    stations and places.
+    """
+    numbers = [_independent(row) for station in scores.candidates for row in station]
+    return float(min(numbers))
+
+
+def _independent(values: Floats) -> float:
+    from scipy.stats import rankdata
+
+    values = values[np.isfinite(values)]
+    n = len(values)
+    if n < 2:
+        return float(n)
+    ranks = rankdata(round_significant(values))
+    ranks -= ranks.mean()
+    spectrum = np.abs(np.fft.rfft(ranks, 2 * n)) ** 2
+    covariance = np.fft.irfft(spectrum)[:n]
+    if covariance[0] <= 0:
+        return 1.0  # a constant score is one value
+    rho = covariance[1:] / covariance[0]
+    small = np.flatnonzero(rho < 0.05)
+    return float(n / (1 + 2 * rho[: small[0] if len(small) else n].sum()))

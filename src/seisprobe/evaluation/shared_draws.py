@@ -1,0 +1,98 @@
+"""Grids of a study, and the pseudo-mainshocks and shifts that all of its cells share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from seisprobe.catalog import Integers, times_us
+from seisprobe.evaluation.cells import Nulls, generator
+from seisprobe.evaluation.grid import Grid, make_grid
+from seisprobe.evaluation.nulls import joint_shifts, pseudo_draws
+from seisprobe.study import Study
+from seisprobe.windows import DAY_US, HOUR_US, positive_distance_h
+
+__all__ = ["WhyNone", "make_grids", "make_nulls"]
+
+WhyNone = Mapping[str, Mapping[tuple[str, float, str], str]]
+Where = tuple[str, float]
+
+
+def make_grids(
+    study: Study, windows: pd.DataFrame, backgrounds: pd.DataFrame, why_none: WhyNone
+) -> dict[tuple[str, float], Grid]:
+    """Return the grid of every layout and length, with the reasons of backgrounds that lack something."""
+    row = pd.Index(windows["window_id"].to_numpy(dtype=object)).get_indexer(
+        backgrounds["window_id"].to_numpy(dtype=object)
+    )
+    weighted = backgrounds.assign(row=row).loc[row >= 0]
+    grids = {}
+    for layout in study.windows.layouts:
+        for hours in study.windows.hours:
+            why = {}
+            for background, reasons in why_none.items():
+                mine = [(n, r) for (at, h, n), r in reasons.items() if at in ("", layout) and h in (0.0, hours)]
+                if mine:
+                    why[background] = "; ".join(f"{name}: {reason}" if name else reason for name, reason in mine)
+            grids[layout, hours] = make_grid(windows, weighted, layout, hours, why)
+    return grids
+
+
+def _steps_behind(study: Study, layout: str, hours: float, step: int) -> int:
+    """Return how many grid steps a window's end lies from the time that it points at (not positive)."""
+    behind = hours * HOUR_US if layout == "at-lead" else study.windows.gap_s * 1e6
+    return int(-behind // step)
+
+
+def make_nulls(study: Study, grids: Mapping[tuple[str, float], Grid]) -> dict[tuple[str, float], Nulls]:
+    """Make pseudo-mainshocks and joint shifts once; every grid gets the same ones as its own indices."""
+    reference = (study.windows.layouts[0], max(study.windows.hours))
+    grid = grids[reference]
+    start, end = (int(t) for t in times_us([study.study.start, study.study.end]))
+    step = round(study.windows.step_h * HOUR_US)
+    moved = {where: _steps_behind(study, *where, step) - _steps_behind(study, *reference, step) for where in grids}
+    draws = {
+        name: _draws(study, name, grid, _drawable(grids, moved, len(grid.ends)))
+        for name in grid.weights
+        if name != "quiet" and name not in grid.why_none
+    }
+    least = round((max(study.windows.hours) + study.windows.embargo_h) * HOUR_US)
+    made = {}
+    for where, own in grids.items():
+        first = (own.positive_ends[0] - own.ends[0]) // step if len(own.positive_ends) else 0
+        zone = np.flatnonzero(~own.candidate[0]) - first
+        shifts = joint_shifts(
+            own.positive_ends, own.ends, (start, end), least, study.evaluation.shifts,
+            generator(study.study.seed, "shifts"),
+        )  # fmt: skip
+        here = {name: rows + moved[where] for name, rows in draws.items()}
+        made[where] = Nulls(here, shifts, zone, (end - start) // step)
+    return made
+
+
+def _drawable(grids: Mapping[tuple[str, float], Grid], moved: Mapping[tuple[str, float], int], n: int) -> np.ndarray:
+    """Return which reference candidates are candidates of every layout and length, so that all cells share draws."""
+    good = np.ones(n, dtype=bool)
+    for where, grid in grids.items():
+        index = np.arange(n) + moved[where]
+        inside = (index >= 0) & (index < n)
+        good &= inside & np.all(grid.candidate[:, np.clip(index, 0, n - 1)], axis=0)
+    return good
+
+
+def _draws(study: Study, name: str, grid: Grid, drawable: np.ndarray) -> Integers:
+    """Draw pseudo-mainshocks of one background: block by block, or each from its own set where it has one."""
+    weights = grid.weights[name] * drawable
+    own_sets = len(weights) > 1 and len(grid.candidate_rows) == 1
+    blocks = list(range(len(grid.names))) if own_sets else [int(b) for b in grid.blocks]
+    return pseudo_draws(
+        grid.ends,
+        weights,
+        blocks,
+        round(positive_distance_h(study) * HOUR_US),
+        round(study.windows.block_days * DAY_US),
+        study.evaluation.draws,
+        generator(study.study.seed, f"pseudo {name}"),
+    )

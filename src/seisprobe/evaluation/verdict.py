@@ -1,0 +1,222 @@
+"""The word: one for each modality, score and length, by an ordered list of rules; the first that holds gives it.
+
+A pure function of figures (PROTOCOL 7). Whatever the figures are, there is exactly one word and one reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from seisprobe.evaluation.power import critical_auc, detectable_auc
+
+__all__ = ["WORDS", "Evidence", "Verdict", "adds_word", "block_count_needed", "judge"]
+
+DETECTED = "DETECTED"
+SUGGESTIVE = "SUGGESTIVE"
+CONFOUNDED = "CONFOUNDED"
+CLUSTERING = "EXPLAINED BY CLUSTERING"
+NOT_DETECTED = "NOT DETECTED"
+INCONCLUSIVE = "INCONCLUSIVE"
+WORDS = (DETECTED, SUGGESTIVE, CONFOUNDED, CLUSTERING, NOT_DETECTED, INCONCLUSIVE)
+FEW_BLOCKS = 5
+CONTROL_MARGIN = 0.05
+DETECTABLE_DIFFERENCE = 0.1
+MOST_BLOCKS = 100
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the word of one (modality, score, length) is read from, at the headline background.
+
+    Parameters
+    ----------
+    auc, p : float or None
+        p is p_pseudo for the primary cell, else p_adjusted.
+    alpha, effect : float
+        Level of the tests, and the true AUC of interest.
+    tests : int
+        1 for the primary cell, else the size of its family.
+    headline : str
+        Background that it is read at.
+    u : tuple of float
+        Percentile of each mainshock.
+    blocks : tuple of int
+        Block of each mainshock.
+    stations : mapping of str to float
+        AUC by station; empty where there are none.
+    post_event_auc : float or None
+        None where it cannot be had, which decides nothing.
+    controls : mapping of str to (auc, p)
+        ``clock``, ``drift``, ``station_state``, ``completeness``, ``etas_rate``, as far as they exist.
+    uniform : (auc, p) or None
+        The same cell against `uniform`.
+    detectable : float or None
+        The true AUC that this cell finds with 80% power at alpha / tests.
+    why_no_auc : str
+    caveats : tuple of str
+        Said with every word.
+    """
+
+    auc: float | None
+    p: float | None
+    alpha: float
+    effect: float
+    tests: int
+    headline: str
+    u: tuple[float, ...]
+    blocks: tuple[int, ...]
+    stations: Mapping[str, float] = field(default_factory=dict)
+    post_event_auc: float | None = None
+    controls: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    uniform: tuple[float, float] | None = None
+    detectable: float | None = None
+    why_no_auc: str = ""
+    caveats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A word, the rule that gave it (1 to 9), and why."""
+
+    word: str
+    rule: int
+    why: str
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """Return the word of one cell.
+
+    Examples
+    --------
+    >>> judge(Evidence(0.73, 0.13, 0.05, 0.75, 1, "uniform", (0.22, 0.98, 0.99), (1, 2, 2), detectable=0.91)).word
+    'INCONCLUSIVE'
+    """
+    verdict = _first_rule(evidence)
+    return Verdict(verdict.word, verdict.rule, "; ".join([verdict.why, *evidence.caveats]))
+
+
+def _first_rule(e: Evidence) -> Verdict:
+    if e.auc is None or e.p is None:
+        return Verdict(INCONCLUSIVE, 1, f"there is no AUC with a p: {e.why_no_auc or 'it could not be computed'}")
+    if e.post_event_auc is not None and e.post_event_auc <= 0.9:
+        return Verdict(
+            INCONCLUSIVE,
+            1,
+            f"the hour after the mainshocks scores only AUC {e.post_event_auc:.2f}: the data do not work",
+        )
+    return _significant(e, e.auc, e.p) if e.p <= e.alpha else _not_significant(e, e.auc, e.p)
+
+
+def _significant(e: Evidence, auc: float, p: float) -> Verdict:
+    seen = f"p = {p:.3g}"
+    for name in ("clock", "drift", "station_state", "completeness"):
+        if _as_good(e, name, auc):
+            other = e.controls[name]
+            return Verdict(CONFOUNDED, 2, f"{seen}, but {name} alone reaches AUC {other[0]:.2f} (p = {other[1]:.3g})")
+    if _as_good(e, "etas_rate", auc):
+        other = e.controls["etas_rate"]
+        return Verdict(
+            CLUSTERING, 3, f"{seen}, but the ETAS rate alone reaches AUC {other[0]:.2f} (p = {other[1]:.3g})"
+        )
+    if e.headline != "etas":
+        return Verdict(
+            INCONCLUSIVE, 4, f"{seen} against `{e.headline}`, but clustering is not excluded: no ETAS background"
+        )
+    piece = _single_piece(e)
+    if piece:
+        return Verdict(INCONCLUSIVE, 5, f"{seen}, but it rests on one piece: {piece}")
+    blocks = len(set(e.blocks))
+    if blocks < FEW_BLOCKS:
+        return Verdict(SUGGESTIVE, 6, f"{seen} beyond clustering; {blocks} independent blocks are too few for more")
+    return Verdict(DETECTED, 6, f"{seen} beyond clustering, over {blocks} independent blocks")
+
+
+def _as_good(e: Evidence, name: str, auc: float) -> bool:
+    if name not in e.controls:
+        return False
+    control_auc, control_p = e.controls[name]
+    return control_p <= e.alpha and control_auc >= auc - CONTROL_MARGIN
+
+
+def _single_piece(e: Evidence) -> str:
+    blocks = sorted(set(e.blocks))
+    if len(blocks) < FEW_BLOCKS:
+        low = min(e.u, default=0.0)
+        if low <= 0.5:
+            return f"one mainshock's percentile is {low:.2f}, not above 0.5"
+    else:
+        for block in blocks:
+            rest = [u for u, b in zip(e.u, e.blocks, strict=True) if b != block]
+            needed = critical_auc((1,) * len(rest), 0.10)
+            if sum(rest) / len(rest) <= needed:
+                return f"without block {block} the AUC is {sum(rest) / len(rest):.2f}, not above {needed:.2f}"
+    above = [auc > 0.5 for auc in e.stations.values()]
+    if above and sum(above) < 2 / 3 * len(above):
+        return f"{sum(above)} of {len(above)} stations have AUC above 0.5"
+    return ""
+
+
+def _not_significant(e: Evidence, auc: float, p: float) -> Verdict:
+    seen = f"p = {p:.3g}"
+    if e.headline == "etas" and e.uniform is not None:
+        uniform_auc, uniform_p = e.uniform
+        if uniform_p <= e.alpha and uniform_auc > auc:
+            return Verdict(
+                CLUSTERING,
+                7,
+                f"AUC {uniform_auc:.2f} (p = {uniform_p:.3g}) against any time, but {auc:.2f} ({seen}) against times"
+                " of the same ETAS rate",
+            )
+    if e.headline == "etas" and e.detectable is not None and e.detectable <= e.effect:
+        return Verdict(
+            NOT_DETECTED, 8, f"{seen}, and a true AUC of {e.detectable:.2f} would have been found with 80% power"
+        )
+    needed = block_count_needed(e.alpha / e.tests, e.effect)
+    what = f"{needed} independent blocks" if needed else f"more than {MOST_BLOCKS} independent blocks"
+    could = (
+        f"only a true AUC of {e.detectable:.2f} would have been found" if e.detectable is not None else "no power known"
+    )
+    tests = "one test" if e.tests == 1 else f"{e.tests} tests"
+    blocks = len(set(e.blocks))
+    return Verdict(
+        INCONCLUSIVE, 9, f"{seen}: with {blocks} block(s) {could}; an AUC of {e.effect:g} in {tests} needs {what}"
+    )
+
+
+def block_count_needed(alpha: float, effect: float) -> int | None:
+    """Return how many independent blocks find a true AUC with 80% power at level `alpha`, None above 100.
+
+    Examples
+    --------
+    >>> block_count_needed(0.05, 0.75), block_count_needed(0.05 / 12, 0.75)
+    (8, 15)
+    """
+    low, high = 1, MOST_BLOCKS
+    if _detectable(high, alpha) > effect:
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _detectable(middle, alpha) <= effect else (middle + 1, high)
+    return low
+
+
+def _detectable(blocks: int, alpha: float) -> float:
+    sizes = (1,) * blocks
+    return detectable_auc(sizes, critical_auc(sizes, alpha))
+
+
+def adds_word(p: float, null_quantile: float, null_sd: float, alpha: float) -> str:
+    """Return whether one modality adds to another: ADDS, DOES NOT ADD, or CANNOT SAY.
+
+    The detectable ΔAUC is the 95% quantile of its null plus 0.84 of its standard deviation; it must be 0.1 or less
+    before "does not" may be said.
+
+    Examples
+    --------
+    >>> adds_word(0.5, 0.3, 0.2, 0.05)
+    'CANNOT SAY'
+    """
+    if p <= alpha:
+        return "ADDS"
+    return "DOES NOT ADD" if null_quantile + 0.84 * null_sd <= DETECTABLE_DIFFERENCE else "CANNOT SAY"

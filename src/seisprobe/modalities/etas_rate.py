@@ -1,0 +1,34 @@
+"""The control `etas_rate`: the logarithm of the fitted ETAS rate at the end of each window, without the gap."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from seisprobe.catalog import times_us
+from seisprobe.setting import Setting, by_place, intensity
+
+__all__ = ["SCORES", "features"]
+
+SCORES = {"log_rate": ("log_rate", 1.0)}
+
+
+def features(setting: Setting) -> pd.DataFrame:
+    """Return log λ(e) of each window.
+
+    Parameters
+    ----------
+    setting : Setting
+        With an ETAS fit for every place of its windows.
+
+    Returns
+    -------
+    DataFrame
+        ``window_id``, ``station`` (""), ``log_rate`` (natural logarithm of events per day).
+    """
+    parts = []
+    for place, rows in by_place(setting.windows):
+        ends, index = np.unique(times_us(rows["end"]), return_inverse=True)
+        log_rate = np.log(intensity(setting, place, ends))[index]
+        parts.append(pd.DataFrame({"window_id": rows["window_id"], "station": "", "log_rate": log_rate}, rows.index))
+    return pd.concat(parts).sort_index().reset_index(drop=True)

@@ -1,0 +1,90 @@
+"""What backgrounds and modalities may look at: the study, its plan, its events, and the ETAS rate of each place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from seisprobe.catalog import Floats, Integers, select_events, times_us
+from seisprobe.errors import SeisprobeError
+from seisprobe.etas import EtasFit, fit_etas, rate
+from seisprobe.study import Study
+from seisprobe.windows import DAY_US, Place
+
+__all__ = ["Setting", "by_place", "etas_days", "fit_places", "intensity"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a background or a modality is computed from.
+
+    Parameters
+    ----------
+    study : Study
+    windows : DataFrame
+        Rows of a plan (`seisprobe.windows.WINDOW_COLUMNS`).
+    events : DataFrame
+        Event table of the region, with its history before the study's start.
+    fits : mapping of place to EtasFit
+        By mainshock, "" for the region; empty where there is no fit.
+    why_no_fit : str
+    """
+
+    study: Study
+    windows: pd.DataFrame
+    events: pd.DataFrame
+    fits: Mapping[str, EtasFit] = field(default_factory=dict)
+    why_no_fit: str = "no ETAS rate was asked for"
+
+
+def by_place(windows: pd.DataFrame) -> Iterator[tuple[Place, pd.DataFrame]]:
+    """Yield the windows of each place; a place's name is its mainshock, "" for the region."""
+    for where, rows in windows.groupby(["latitude", "longitude", "radius_km"], sort=False, dropna=False):
+        latitude, longitude, radius_km = (float(x) for x in where)
+        name = "" if np.isnan(radius_km) else str(rows["mainshock"].iloc[0])
+        yield Place(name, latitude, longitude, radius_km), rows
+
+
+def etas_days(study: Study, times: Integers) -> Floats:
+    """Return times in days from the study's start, the unit of the ETAS fit."""
+    return np.asarray((times - times_us([study.study.start])[0]) / DAY_US)
+
+
+def fit_places(
+    study: Study, places: tuple[Place, ...], events: pd.DataFrame, *, max_branching: float | None = None
+) -> tuple[dict[str, EtasFit], str]:
+    """Fit temporal ETAS to the events of each place; events before the study are parents only.
+
+    Returns
+    -------
+    dict of place to EtasFit
+        Empty where any place cannot be fitted.
+    str
+        Why not, "" where all could.
+    """
+    fits = {}
+    end = float(etas_days(study, times_us([study.study.end]))[0])
+    usable = select_events(events, min_magnitude=study.mc)
+    for place in places:
+        inside = usable.loc[place.contains(usable)]
+        days = etas_days(study, times_us(inside["time"]))
+        try:
+            fits[place.mainshock] = fit_etas(
+                days, inside["magnitude"].to_numpy(), study.mc, 0.0, end, max_branching=max_branching
+            )
+        except SeisprobeError as error:
+            where = f" within {place.radius_km:g} km of {place.mainshock}" if place.mainshock else ""
+            return {}, f"ETAS cannot be fitted{where}: {error}"
+    return fits, ""
+
+
+def intensity(setting: Setting, place: Place, times: Integers) -> Floats:
+    """Return the fitted total rate per day at `times` (microseconds), from all earlier events M ≥ Mc of a place."""
+    usable = select_events(setting.events, min_magnitude=setting.study.mc)
+    inside = usable.loc[place.contains(usable)]
+    days = etas_days(setting.study, times_us(inside["time"]))
+    parameters = setting.fits[place.mainshock].parameters
+    return np.asarray(rate(parameters, etas_days(setting.study, times), days, inside["magnitude"].to_numpy()))
