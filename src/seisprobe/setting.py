@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,8 @@ class Setting:
     fits : mapping of place to EtasFit
         By mainshock, "" for the region; empty where there is no fit.
     why_no_fit : str
+    without_largest : float
+        Features of the catalog leave out the largest event of each window that is at least this large.
     """
 
     study: Study
@@ -38,6 +41,7 @@ class Setting:
     events: pd.DataFrame
     fits: Mapping[str, EtasFit] = field(default_factory=dict)
     why_no_fit: str = "no ETAS rate was asked for"
+    without_largest: float = np.inf
 
 
 def by_place(windows: pd.DataFrame) -> Iterator[tuple[Place, pd.DataFrame]]:
@@ -54,9 +58,18 @@ def etas_days(study: Study, times: Integers) -> Floats:
 
 
 def fit_places(
-    study: Study, places: tuple[Place, ...], events: pd.DataFrame, *, max_branching: float | None = None
+    study: Study, places: tuple[Place, ...], events: pd.DataFrame, how: Mapping[str, Any] | None = None
 ) -> tuple[dict[str, EtasFit], str]:
     """Fit temporal ETAS to the events of each place; events before the study are parents only.
+
+    Parameters
+    ----------
+    study : Study
+    places : tuple of Place
+    events : DataFrame
+        Event table with history.
+    how : mapping, optional
+        Further arguments of `seisprobe.etas.fit_etas`.
 
     Returns
     -------
@@ -72,9 +85,7 @@ def fit_places(
         inside = usable.loc[place.contains(usable)]
         days = etas_days(study, times_us(inside["time"]))
         try:
-            fits[place.mainshock] = fit_etas(
-                days, inside["magnitude"].to_numpy(), study.mc, 0.0, end, max_branching=max_branching
-            )
+            fits[place.mainshock] = fit_etas(days, inside["magnitude"].to_numpy(), study.mc, 0.0, end, **(how or {}))
         except SeisprobeError as error:
             where = f" within {place.radius_km:g} km of {place.mainshock}" if place.mainshock else ""
             return {}, f"ETAS cannot be fitted{where}: {error}"

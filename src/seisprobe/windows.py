@@ -122,7 +122,7 @@ def _stamp(time: pd.Timestamp) -> str:
     return str(time.strftime("%Y-%m-%dT%H:%M:%S.%f")).rstrip("0").rstrip(".") + "Z"
 
 
-def plan_mainshocks(study: Study, events: pd.DataFrame) -> pd.DataFrame:
+def plan_mainshocks(study: Study, events: pd.DataFrame, left_out: str = "") -> pd.DataFrame:
     """Return the mainshocks in order of time, with place, block and the reason why one is no positive.
 
     Parameters
@@ -130,11 +130,14 @@ def plan_mainshocks(study: Study, events: pd.DataFrame) -> pd.DataFrame:
     study : Study
     events : DataFrame
         Event table; gives the place of a mainshock that has none in the study.
+    left_out : str
+        Name of a mainshock that is to be no positive; its row and zone stay.
 
     Returns
     -------
     DataFrame
-        ``name, time, magnitude, latitude, longitude, block (1, 2, …; 0 for no positive), reason ("" or too_close)``.
+        ``name, time, magnitude, latitude, longitude, block (1, 2, …; 0 for no positive), reason``: "",
+        ``too_close`` or ``left_out``.
 
     Raises
     ------
@@ -159,6 +162,7 @@ def plan_mainshocks(study: Study, events: pd.DataFrame) -> pd.DataFrame:
         rows.append((mainshock.name, time, mainshock.magnitude, latitude, longitude))
     table = pd.DataFrame(rows, columns=["name", "time", "magnitude", "latitude", "longitude"])
     table["reason"] = _too_close(times_us(table["time"]), positive_distance_h(study))
+    table.loc[table["name"].eq(left_out), "reason"] = "left_out"
     table["block"] = _blocks(table, study.windows.block_days, study.windows.block_km)
     return table
 

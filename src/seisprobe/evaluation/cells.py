@@ -90,6 +90,7 @@ class Cell:
     shift_null: Floats | None = None
     p_pseudo: float | None = None
     p_shift: float | None = None
+    p_etas: float | None = None
     n_independent: float | None = None
     interval: tuple[float, float] | None = None
     alarm: Alarm | None = None

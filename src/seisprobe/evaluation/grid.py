@@ -195,8 +195,8 @@ def _weights(
             continue
         owner, weight = table["mainshock"].to_numpy(dtype=object)[here], table["weight"].to_numpy()[here]
         if (owner == "").all() or len(candidate_rows) > 1:
-            shape = candidate_rows.shape
-            weights[str(background)] = np.bincount(where[here], weight, candidate_rows.size).reshape(shape)
+            flat: Floats = np.bincount(where[here], weight, candidate_rows.size).astype(np.float64)
+            weights[str(background)] = flat.reshape(candidate_rows.shape)
         else:
             own = [np.bincount(where[here][owner == n], weight[owner == n], candidate_rows.size) for n in names]
             weights[str(background)] = np.stack(own)

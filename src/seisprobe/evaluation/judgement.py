@@ -20,7 +20,7 @@ from seisprobe.evaluation.verdict import Evidence, Verdict, adds_word, judge
 from seisprobe.modalities import Modality
 from seisprobe.study import Study
 
-__all__ = ["Comparison", "Evaluation", "Tables", "evaluate", "headline_of", "primary_key"]
+__all__ = ["Comparison", "Evaluation", "Key", "Tables", "evaluate", "headline_of", "primary_cell", "primary_key"]
 
 Key = tuple[str, str, float, str, str]
 
@@ -189,6 +189,30 @@ def _column_of(
     if score in tables.modalities[modality].scores:
         return (features[modality], *tables.modalities[modality].scores[score])
     return novelties[modality, layout, hours], "novelty", 1.0
+
+
+def primary_cell(study: Study, tables: Tables, key: Key) -> Cell:
+    """Return one label-free cell by itself, with its own null: what a change of the study would have made of it.
+
+    Parameters
+    ----------
+    study : Study
+    tables : Tables
+        With the features of the cell's modality.
+    key : cell key
+    """
+    modality, score, hours, background, layout = key
+    grids = make_grids(study, tables.windows, tables.backgrounds, tables.why_none)
+    grid, nulls = grids[layout, hours], make_nulls(study, grids)[layout, hours]
+    features, spec = align(tables.windows, tables.features[modality]), tables.modalities[modality]
+    if score in spec.scores:
+        scores = read_scores(grid, features, *spec.scores[score])
+    elif score == "novelty":
+        many = ManyColumns(features, spec.multivariate or features.columns, spec.by_deviation)
+        scores = read_scores(grid, novelty_features(tables.windows, grid, _fitted(tables), [many])[0], "novelty")
+    else:
+        return empty_cell(grid, modality, score, background, "a classifier is not refitted under changes")
+    return _cell(study, grid, nulls, scores, (modality, score), background, family=True)
 
 
 # --- making cells ----------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ number of events times the number of windows that hold each.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -64,15 +64,27 @@ def features(setting: Setting) -> pd.DataFrame:
 
 def of_places(setting: Setting, compute: Compute) -> pd.DataFrame:
     """Compute features place by place, each from the events M ≥ Mc of its own; rows come back in the order given."""
-    mc = setting.study.mc
-    usable = select_events(setting.events, min_magnitude=mc)
+    usable = select_events(setting.events, min_magnitude=setting.study.mc)
     reach = _reach(setting.events, setting.study)
     parts = []
     for place, rows in by_place(setting.windows):
         inside = usable.loc[place.contains(usable)].reset_index(drop=True)
-        columns = compute(times_us(rows["start"]), times_us(rows["end"]), inside, mc, reach)
-        parts.append(pd.DataFrame({"window_id": rows["window_id"], "station": "", **columns}, index=rows.index))
+        for without, some in _by_largest(rows, inside, setting.without_largest):
+            kept = inside.drop(index=without)
+            columns = compute(times_us(some["start"]), times_us(some["end"]), kept, setting.study.mc, reach)
+            parts.append(pd.DataFrame({"window_id": some["window_id"], "station": "", **columns}, index=some.index))
     return pd.concat(parts).sort_index().reset_index(drop=True)
+
+
+def _by_largest(rows: pd.DataFrame, events: pd.DataFrame, threshold: float) -> Iterator[tuple[list[int], pd.DataFrame]]:
+    """Yield the windows whose largest event is left out, by that event, and first those that lose none."""
+    large = np.flatnonzero(events["magnitude"].to_numpy() >= threshold - 1e-9)
+    loses = np.full(len(rows), -1)
+    for index in large[np.argsort(events["magnitude"].to_numpy()[large], kind="stable")]:
+        time = events["time"].iloc[index]
+        loses[((rows["start"] <= time) & (time < rows["end"])).to_numpy()] = index  # ascending: the largest comes last
+    for index in np.unique(loses):
+        yield ([int(index)] if index >= 0 else []), rows.loc[loses == index]
 
 
 def _reach(events: pd.DataFrame, study: Study) -> int:

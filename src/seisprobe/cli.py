@@ -1,0 +1,208 @@
+"""The command line: parses, prints, sets the exit status; knows no science.
+
+Exit status: 0 done, whatever the verdict; 1 failed; 2 command line, study or a file it names is malformed or missing;
+130 after SIGINT, 143 after SIGTERM, both resumable by the same command.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from seisprobe import __version__
+from seisprobe.errors import SeisprobeError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="seisprobe",
+    help="Tests whether seismic data change before large earthquakes, with controls, nulls and power.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+StudyPath = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.", show_default=False)]
+FolderPath = Annotated[Path, typer.Argument(metavar="DIR", help="A study folder that `run` made.", show_default=False)]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override section.key of the study; may repeat.")
+]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The study folder.  [default: ./NAME]")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Compute everything again; keep catalog and waveforms.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print the verdict alone.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Print what is done in detail.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output, and nothing else.")]
+
+
+class Terminated(BaseException):
+    """SIGTERM: unwinds like Ctrl-C, so that locks and temporary files go."""
+
+
+def main() -> None:
+    """Run the command line; every failure that a user can meet is one line on standard error."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app(standalone_mode=False)
+    except SeisprobeError as error:
+        _fail(str(error), error.exit_status)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted; the same command continues where it stopped", 130)
+    except Terminated:
+        _fail("terminated; the same command continues where it stopped", 143)
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read us is gone; nothing is left to be said
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001  typer's own exceptions carry their exit status; anything else is ours
+        _usage_or_bug(error)
+
+
+def _usage_or_bug(error: Exception) -> None:
+    if isinstance(error, typer.Exit):
+        sys.exit(error.exit_code)
+    message = getattr(error, "format_message", None)
+    if message is not None:
+        _fail(f"{message()} (see seisprobe --help)", 2)
+    if isinstance(error, MemoryError | OSError):
+        _fail(f"{type(error).__name__}: {error}", 1)
+    raise error
+
+
+def _fail(message: str, status: int) -> None:
+    typer.echo(f"seisprobe: {message}", err=True)
+    sys.exit(status)
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    raise Terminated
+
+
+@contextmanager
+def _talking(*, quiet: bool, verbose: bool) -> Iterator[Callable[[float, str], None]]:
+    """Print the log to standard error, and a bar for what lasts over two seconds."""
+    from tqdm import tqdm
+
+    log = logging.getLogger("seisprobe")
+    log.setLevel(logging.DEBUG if verbose else logging.INFO)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.ERROR if quiet else logging.DEBUG)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log.addHandler(handler)
+    bar = tqdm(total=1000, delay=2, disable=quiet, file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed}<{remaining}")
+
+    def progress(share: float, text: str) -> None:
+        bar.set_description_str(text, refresh=False)
+        bar.update(max(0, round(1000 * share) - bar.n))
+
+    try:
+        yield progress
+    finally:
+        bar.leave = False
+        bar.close()
+        log.removeHandler(handler)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"seisprobe {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Tests whether seismic data change before large earthquakes, with controls, nulls and power."""
+
+
+@app.command()
+def run(
+    study: StudyPath,
+    out: Out = None,
+    settings: Settings = None,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Do everything of a study that is not done yet, then its report; a second run does nothing again."""
+    from seisprobe import pipeline
+    from seisprobe.study import load_study
+
+    loaded = load_study(study, settings or ())
+    folder = out if out is not None else Path(loaded.study.name)
+    with _talking(quiet=quiet, verbose=verbose) as progress:
+        result = pipeline.run(loaded, out=folder, fresh=fresh, progress=progress)
+    _print_verdict(result, folder)
+
+
+def _print_verdict(result: dict[str, Any], folder: Path) -> None:
+    primary = next(cell for cell in result["cells"] if cell["primary"])
+    typer.echo(f"{result['verdict']['word']}: {result['verdict']['why']}")
+    if primary["auc"] is not None:
+        percentiles = ", ".join(f"{n} {u:.2f}" for n, u in primary["percentiles"].items() if u is not None)
+        typer.echo(
+            f"{primary['score']} of {primary['modality']}, {primary['hours']:g} h, {primary['background']}:"
+            f" AUC {primary['auc']:.2f} ({percentiles})"
+        )
+    typer.echo(f"report: {folder / 'report.html'}")
+
+
+@app.command()
+def plan(study: StudyPath, settings: Settings = None, as_json: Json = False) -> None:
+    """Check a study and say what it could show: windows, backgrounds, power. Fetches no waveforms."""
+    from seisprobe import pipeline
+    from seisprobe.foretell import foretell, plan_lines
+    from seisprobe.storage import strict_json
+    from seisprobe.study import load_study
+
+    loaded = load_study(study, settings or ())
+    with _talking(quiet=as_json, verbose=False) as progress:
+        planned = pipeline.plan(loaded, progress=progress)
+    foretold = foretell(loaded, planned, pipeline.modalities_of(loaded))
+    text = strict_json(foretold) if as_json else "\n".join([*plan_lines(loaded, planned, foretold), ""])
+    typer.echo(text, nl=False)
+
+
+@app.command()
+def status(folder: FolderPath, as_json: Json = False) -> None:
+    """Say what of a study is planned, done, dropped and left to do, from its files alone."""
+    from seisprobe.status import folder_status, status_lines
+    from seisprobe.storage import strict_json
+
+    found = folder_status(folder)
+    typer.echo(strict_json(found) if as_json else "\n".join([*status_lines(found), ""]), nl=False)
+
+
+@app.command()
+def report(folder: FolderPath) -> None:
+    """Write the report of a study again, from its files alone."""
+    from seisprobe import pipeline
+
+    typer.echo(f"report: {pipeline.report(folder)}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The study folder.")] = Path("seisprobe-demo"),
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the simulated world.")] = 0,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make a simulated catalog with a known answer and run a study on it: no network, no files."""
+    from seisprobe.demo import run_demo
+
+    with _talking(quiet=quiet, verbose=verbose) as progress:
+        result, truth = run_demo(out, seed=seed, progress=progress)
+    typer.echo(f"truth: {truth['answer']}")
+    _print_verdict(result, out)

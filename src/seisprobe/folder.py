@@ -1,0 +1,134 @@
+"""The study folder: one study, one process at a time, nothing of anybody else's touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from seisprobe.errors import BusyError, FolderError, StudyError
+from seisprobe.storage import write_bytes
+from seisprobe.study import Study, changed_keys, load_study, resolved_toml, study_fingerprint
+
+__all__ = ["claim", "known_study", "stored_study", "wipe_computed"]
+
+COMPUTED = (
+    "windows.parquet", "backgrounds.parquet", "features", "nulls.parquet", "etas.parquet", "result.json", "report.html"
+)  # fmt: skip
+OURS = frozenset(
+    (*COMPUTED, "study.toml", "catalog.parquet", "catalog-parts", "waveforms", "embeddings", "runs.jsonl", "run.log",
+     "running.json", ".lock", "catalog.txt", "truth.json", "world.toml")
+)  # fmt: skip
+MOST_NAMED = 6
+
+
+def stored_study(folder: Path) -> Study:
+    """Return the resolved study of a folder.
+
+    Raises
+    ------
+    FolderError
+        When there is none.
+    """
+    path = folder / "study.toml"
+    if not folder.is_dir() or not path.is_file():
+        raise FolderError(f"{folder}: is no study folder (it has no study.toml); name the folder that `run` made")
+    return load_study(path)
+
+
+def known_study(folder: Path, study: Study) -> bool:
+    """Return whether a folder holds this study already; refuse one that holds another, or somebody's files.
+
+    Raises
+    ------
+    FolderError
+        Naming the keys that differ, or the files that are not a study's.
+    """
+    if folder.is_file():
+        raise FolderError(f"{folder}: is a file; name a folder with --out")
+    if not folder.is_dir():
+        return False
+    if not (folder / "study.toml").is_file():
+        foreign = sorted(p.name for p in folder.iterdir() if p.name not in OURS and not p.name.endswith(".tmp"))
+        if foreign:
+            named = ", ".join(foreign[:3]) + (", …" if len(foreign) > 3 else "")
+            raise FolderError(
+                f"{folder}: holds files that are no study's ({named}); name an empty or new folder with --out"
+            )
+        return False
+    try:
+        stored = stored_study(folder)
+    except StudyError as error:
+        raise FolderError(
+            f"{folder}: its study.toml cannot be read ({error}); name another folder with --out"
+        ) from None
+    if study_fingerprint(stored) != study_fingerprint(study):
+        keys = changed_keys(stored, study)
+        more = f" and {len(keys) - MOST_NAMED} more" if len(keys) > MOST_NAMED else ""
+        named = ", ".join(keys[:MOST_NAMED])
+        raise FolderError(
+            f"{folder}: holds another study, which differs in {named}{more}; name another folder with --out"
+        )
+    return True
+
+
+@contextmanager
+def claim(folder: Path, study: Study) -> Iterator[None]:
+    """Hold a study folder for this process; write the resolved study when it is new.
+
+    Raises
+    ------
+    BusyError
+        When another process holds it, naming process and host.
+    FolderError
+        As `known_study`.
+    """
+    from filelock import FileLock, Timeout
+
+    known_study(folder, study)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise BusyError(
+            f"{folder}: {_holder(folder)} works in it; wait for it, or name another folder with --out"
+        ) from None
+    except OSError as error:
+        raise FolderError(
+            f"{folder}: cannot be used: {error.strerror or error}; name another folder with --out"
+        ) from None
+    try:
+        known = known_study(folder, study)
+        me = {"pid": os.getpid(), "host": socket.gethostname()}
+        write_bytes(folder / "running.json", json.dumps(me).encode())
+        if not known:
+            write_bytes(folder / "study.toml", resolved_toml(study).encode())
+        yield
+    finally:
+        (folder / "running.json").unlink(missing_ok=True)
+        for left in (*folder.glob(".*.tmp"), *folder.glob("features/.*.tmp")):
+            left.unlink(missing_ok=True)  # of an earlier process that was killed while writing
+        lock.release()
+
+
+def _holder(folder: Path) -> str:
+    try:
+        running = json.loads((folder / "running.json").read_text())
+        return f"process {running['pid']} on {running['host']}"
+    except (OSError, ValueError, KeyError):
+        return "another process"
+
+
+def wipe_computed(folder: Path) -> None:
+    """Remove everything that can be computed again; catalog, waveforms, embeddings and the list of runs stay."""
+    for name in COMPUTED:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

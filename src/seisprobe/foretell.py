@@ -1,0 +1,100 @@
+"""What a study could show, before it is run: its plan in numbers and its power (PROTOCOL 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from seisprobe.evaluation.power import critical_auc, detectable_auc
+from seisprobe.modalities import Modality
+from seisprobe.pipeline import Plan
+from seisprobe.study import Study
+from seisprobe.windows import block_sizes, unlisted_events
+
+__all__ = ["FEWEST_TO_TRAIN", "foretell", "number_of_tests", "plan_lines"]
+
+FEWEST_TO_TRAIN = 5
+# of a catalog study on one core, measured (docs/performance.md): what a window costs, a pair of events in the ETAS fit,
+# and the rest
+SECONDS_A_WINDOW, SECONDS_A_PAIR, SECONDS_FIXED = 1.5e-4, 1.2e-6, 4.0
+BYTES_A_WINDOW, BYTES_FIXED = 40, 1_500_000
+
+
+def number_of_tests(study: Study, modalities: Mapping[str, Modality], k_effective: int) -> int:
+    """Return how many cells the headline background's family will hold."""
+    scores = 0
+    for modality in modalities.values():
+        if not modality.control:
+            many = len(modality.multivariate) > 1 or not modality.scores
+            scores += len(modality.scores) + many * (3 if k_effective >= FEWEST_TO_TRAIN else 1)
+    return max(1, scores * len(study.windows.hours) * len(study.windows.layouts))
+
+
+def foretell(study: Study, plan: Plan, modalities: Mapping[str, Modality]) -> dict[str, Any]:
+    """Return what `plan --json` prints.
+
+    Returns
+    -------
+    dict
+        ``k, k_effective, tests, critical_auc, detectable_auc, windows, station_days, bytes, seconds``; the two AUCs for
+        K mainshocks apart and for the blocks as they are, for one test and for all of the family.
+    """
+    sizes = block_sizes(plan.mainshocks)
+    k = sum(sizes)
+    tests = number_of_tests(study, modalities, len(sizes))
+    alpha = study.evaluation.alpha
+    laws = {"k": (1,) * k, "k_effective": sizes}
+    levels = {"one": alpha, "all": alpha / tests}
+    critical = {n: {m: critical_auc(law, level) for m, level in levels.items()} for n, law in laws.items()}
+    detectable = {n: {m: detectable_auc(laws[n], c) for m, c in row.items()} for n, row in critical.items()}
+    n_windows, n_events = len(plan.windows), len(plan.setting.events)
+    return {
+        "k": k,
+        "k_effective": len(sizes),
+        "tests": tests,
+        "critical_auc": critical,
+        "detectable_auc": detectable,
+        "windows": n_windows,
+        "station_days": 0,
+        "bytes": BYTES_FIXED + BYTES_A_WINDOW * n_windows,
+        "seconds": round(SECONDS_FIXED + SECONDS_A_WINDOW * n_windows + SECONDS_A_PAIR * n_events**2, 1),
+    }
+
+
+def plan_lines(study: Study, plan: Plan, foretold: Mapping[str, Any]) -> list[str]:
+    """Return the plan for a person: mainshocks, windows, what is left out and why, power."""
+    lines = ["mainshocks (chosen after the fact):"]
+    for m in plan.mainshocks.to_dict("records"):
+        where = f"block {m['block']}" if m["block"] else f"no positive: {m['reason']}"
+        lines.append(f"  {m['name']:<16} {m['time']:%Y-%m-%dT%H:%M:%S}Z  M {m['magnitude']:g}  {where}")
+    unlisted = unlisted_events(study, plan.setting.events)
+    lines.append(f"events at least as large that are not listed: {len(unlisted) or 'none'}")
+    lines += [f"  {e['time']:%Y-%m-%dT%H:%M:%S}Z  M {e['magnitude']:g}" for e in unlisted.head(20).to_dict("records")]
+    kinds = plan.windows["kind"].value_counts()
+    lines.append("windows: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items()))
+    dropped = plan.windows.loc[plan.windows["kind"].eq("excluded"), "reason"].value_counts()
+    lines += [f"  excluded, {reason}: {n}" for reason, n in dropped.items()]
+    for name, background in plan.backgrounds.items():
+        lines.append(f"background {name}: {len(background.weights)} windows of all lengths")
+        reasons = {
+            f"{mainshock + ': ' if mainshock else ''}{why}" for (_, _, mainshock), why in background.reasons.items()
+        }
+        lines += [f"  {reason}" for reason in sorted(reasons)]
+    return [*lines, *_power_lines(foretold)]
+
+
+def _power_lines(foretold: Mapping[str, Any]) -> list[str]:
+    k, blocks, tests = foretold["k"], foretold["k_effective"], foretold["tests"]
+    critical, detectable = foretold["critical_auc"], foretold["detectable_auc"]
+    lines = ["power (best case: stationary record, unlimited background):"]
+    for name, what in (("k", f"{k} mainshock(s) apart"), ("k_effective", f"in {blocks} independent block(s)")):
+        for level, said in (("one", "one test"), ("all", f"any of {tests} tests")):
+            lines.append(
+                f"  {what}, {said}: chance reaches AUC {critical[name][level]:.3f};"
+                f" found with 80% power: {detectable[name][level]:.3f}"
+            )
+    size, seconds = foretold["bytes"] / 1e6, foretold["seconds"]
+    lines.append(
+        f"to do: {foretold['windows']} windows, {foretold['station_days']} station-days, {size:.0f} MB, {seconds:.0f} s"
+    )
+    return lines

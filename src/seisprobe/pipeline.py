@@ -1,0 +1,471 @@
+"""run(study): the only file that knows every step, in the order in which data go through the house."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import ValidationError
+
+from seisprobe import __version__
+from seisprobe.backgrounds import BACKGROUNDS, Background
+from seisprobe.catalog import Catalog, select_events, table_sha256
+from seisprobe.errors import FolderError, StudyError, nearest
+from seisprobe.etas import EtasFit
+from seisprobe.evaluation.judgement import Evaluation, Key, Tables, evaluate, primary_cell
+from seisprobe.evaluation.splits import safe_split
+from seisprobe.folder import claim, known_study, stored_study, wipe_computed
+from seisprobe.modalities import MODALITIES, Modality
+from seisprobe.options import explain
+from seisprobe.result import result_of
+from seisprobe.sensitivity import Variant, variants
+from seisprobe.setting import Setting, fit_places
+from seisprobe.sources import open_event_source
+from seisprobe.storage import read_table, strict_json, write_bytes, write_table
+from seisprobe.study import Study, load_study, study_fingerprint
+from seisprobe.windows import check_mainshocks, places, plan_mainshocks, plan_windows
+
+__all__ = ["Plan", "check", "make_plan", "modalities_of", "plan", "read_catalog", "report", "run"]
+
+log = logging.getLogger("seisprobe")
+Progress = Callable[[float, str], None]
+HISTORY_DAYS = 365
+TABLES = ("windows.parquet", "backgrounds.parquet")
+MULTIVARIATE_SCORES = ("novelty", "logistic", "logistic_forward")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is known before any feature is computed: the plan's tables, and the ETAS rate of each place."""
+
+    mainshocks: pd.DataFrame
+    windows: pd.DataFrame
+    setting: Setting
+    backgrounds: Mapping[str, Background]
+
+
+# --- checking --------------------------------------------------------------------------------------------------------
+
+
+def modalities_of(study: Study) -> dict[str, Modality]:
+    """Return the modalities of a study: those it names (by default `catalog`), and the controls that are modalities."""
+    named = [m.name for m in study.modality] or ["catalog"]
+    controls = [name for name, modality in MODALITIES.items() if modality.control]
+    return {name: MODALITIES[name] for name in dict.fromkeys([*named, *controls])}
+
+
+def check(study: Study) -> None:
+    """Refuse a study that names what does not exist, before any work.
+
+    Raises
+    ------
+    StudyError
+        Naming section, key and value, and the nearest that is known.
+    """
+    if study.catalog is None:
+        raise StudyError(
+            "[catalog] is missing: the study has nothing to look at; add source = 'file:PATH' or 'fdsn:NAME'"
+        )
+    for entry in study.modality:
+        if entry.name not in MODALITIES:
+            raise StudyError(f"[[modality]] name = '{entry.name}': {nearest(entry.name, MODALITIES)}")
+        options = entry.model_extra or {}
+        try:
+            MODALITIES[entry.name].options.model_validate(options)
+        except ValidationError as error:
+            where = f"[[modality]] {entry.name}"
+            raise StudyError(explain(error, MODALITIES[entry.name].options, options, where)) from None
+    for name in study.evaluation.backgrounds:
+        if name not in BACKGROUNDS:
+            raise StudyError(f"[evaluation] backgrounds names '{name}'; {nearest(name, BACKGROUNDS)}")
+    if study.evaluation.headline == "quiet":
+        raise StudyError(
+            "[evaluation] headline = 'quiet': chosen by what follows it, it has no p; name another background"
+        )
+    safe_split(study.evaluation.split, allow_unsafe=study.evaluation.allow_unsafe_split)
+    _check_primary(study)
+
+
+def _check_primary(study: Study) -> None:
+    primary = study.evaluation.primary
+    known = modalities_of(study)
+    name = primary.modality or "catalog"
+    if name not in known or known[name].control:
+        declared = [n for n, m in known.items() if not m.control]
+        raise StudyError(f"[evaluation] primary.modality = '{name}' is not in this study; {nearest(name, declared)}")
+    scores = [*known[name].scores, *MULTIVARIATE_SCORES]
+    if primary.score is not None and primary.score not in scores:
+        raise StudyError(f"[evaluation] primary.score = '{primary.score}'; {nearest(primary.score, scores)}")
+    if primary.hours is not None and primary.hours not in study.windows.hours:
+        hours = [f"{h:g}" for h in study.windows.hours]
+        raise StudyError(
+            f"[evaluation] primary.hours = {primary.hours:g} is not among [windows] hours = {', '.join(hours)}"
+        )
+
+
+# --- steps -----------------------------------------------------------------------------------------------------------
+
+
+def read_catalog(study: Study, folder: Path | None, progress: Progress | None = None) -> tuple[Catalog, dict[str, Any]]:
+    """Return the study's events with a year of history, from its folder or else from its source.
+
+    Returns
+    -------
+    Catalog
+    dict
+        ``source``, ``n_events`` (of the study's period) and ``sha256`` of the table, for the result.
+
+    Raises
+    ------
+    FolderError
+        When the source file is not what it was when the folder's catalog was read.
+    """
+    assert study.catalog is not None
+    options = study.catalog
+    source = open_event_source(
+        options.source,
+        folder=Path.cwd(),
+        columns=options.columns,
+        parts=folder / "catalog-parts" if folder else None,
+        progress=progress,
+    )
+    stored = read_table(folder / "catalog.parquet") if folder else None
+    if stored is not None:
+        table, stamp = stored
+        _same_file(folder, source, stamp)
+        catalog = Catalog(table, json.loads(stamp["dropped"]), tuple(json.loads(stamp["notes"])))
+    else:
+        log.info("catalog: reading %s", source.identity)
+        region = study.study.region
+        start = pd.Timestamp(study.study.start)
+        catalog = source.get_events(
+            starttime=start - pd.Timedelta(days=HISTORY_DAYS),
+            endtime=pd.Timestamp(study.study.end),
+            minlatitude=region.min_latitude,
+            maxlatitude=region.max_latitude,
+            minlongitude=region.min_longitude,
+            maxlongitude=region.max_longitude,
+            minmagnitude=options.min_magnitude,
+        )
+        if folder:
+            stamp = {"dropped": json.dumps(dict(catalog.dropped)), "notes": json.dumps(list(catalog.notes))}
+            write_table(folder / "catalog.parquet", catalog.events, {**stamp, "file": _file_sha256(source)})
+            _remove_parts(folder / "catalog-parts")
+    return catalog, _described(study, catalog, source.identity)
+
+
+def _file_sha256(source: Any) -> str:
+    """Return the hash of a source's file, "" for a service or a file that is gone."""
+    try:
+        return str(source.sha256()) if hasattr(source, "sha256") else ""
+    except (OSError, ValueError):
+        return ""
+
+
+def _same_file(folder: Path | None, source: Any, stamp: Mapping[str, str]) -> None:
+    now = _file_sha256(source)
+    if now and stamp.get("file") and now != stamp["file"]:
+        raise FolderError(
+            f"{folder}: its catalog was read from {source.identity}, which has changed since; name another folder with"
+            " --out"
+        )
+
+
+def _remove_parts(parts: Path) -> None:
+    if parts.is_dir():
+        for part in parts.iterdir():
+            part.unlink()
+        parts.rmdir()
+
+
+def _described(study: Study, catalog: Catalog, identity: str) -> dict[str, Any]:
+    start, end = pd.Timestamp(study.study.start), pd.Timestamp(study.study.end)
+    n_events = len(select_events(catalog.events, start=start, end=end))
+    log.info("catalog: %d events in the study's period, %d with its history", n_events, len(catalog.events))
+    if not n_events:
+        raise StudyError(
+            f"[catalog] source = '{identity}': no event of M ≥ {study.mc:g} in the study's region and period; check"
+            " region, start, end and min_magnitude"
+        )
+    return {"source": identity, "n_events": n_events, "sha256": table_sha256(catalog.events)}
+
+
+def make_plan(
+    study: Study, catalog: Catalog, fits: tuple[Mapping[str, EtasFit], str] | None = None, left_out: str = ""
+) -> Plan:
+    """Plan windows and backgrounds from times and the catalog alone.
+
+    Parameters
+    ----------
+    study : Study
+    catalog : Catalog
+    fits : (fits, why none), optional
+        Fits made before; by default they are made where the study asks for the background `etas`.
+    left_out : str
+        A mainshock that is no positive though its zone stays.
+    """
+    check_mainshocks(study, catalog.events)
+    mainshocks = plan_mainshocks(study, catalog.events, left_out)
+    windows = plan_windows(study, mainshocks)
+    if fits is None:
+        fits = {}, "the study does not ask for it"
+        if "etas" in study.evaluation.backgrounds:
+            log.info("etas: fitting the rate of %d events", len(catalog.events))
+            fits = fit_places(study, places(study, mainshocks), catalog.events)
+            if fits[1]:
+                log.warning("%s", fits[1])
+    setting = Setting(study, windows, catalog.events, *fits)
+    backgrounds = {name: BACKGROUNDS[name](setting) for name in study.evaluation.backgrounds}
+    return Plan(mainshocks, windows, setting, backgrounds)
+
+
+def background_table(backgrounds: Mapping[str, Background]) -> pd.DataFrame:
+    """Return the weights of all backgrounds as one table, a column `background` added."""
+    tables = [b.weights.assign(background=name) for name, b in backgrounds.items()]
+    return pd.concat(tables, ignore_index=True)[["window_id", "background", "mainshock", "weight"]]
+
+
+def tables_of(study: Study, plan: Plan, features: Mapping[str, pd.DataFrame]) -> Tables:
+    """Return what an evaluation reads."""
+    caveats = []
+    for place, fit in plan.setting.fits.items():
+        if fit.residuals.ks_p < 0.01:
+            where = f" of {place}" if place else ""
+            caveats.append(f"the ETAS residuals{where} fail (KS p = {fit.residuals.ks_p:.1g})")
+    return Tables(
+        mainshocks=plan.mainshocks,
+        windows=plan.windows,
+        backgrounds=background_table(plan.backgrounds),
+        why_none={name: b.reasons for name, b in plan.backgrounds.items()},
+        features=features,
+        modalities={name: m for name, m in modalities_of(study).items() if name in features},
+        caveats=tuple(caveats),
+    )
+
+
+def compute_features(study: Study, plan: Plan) -> dict[str, pd.DataFrame]:
+    """Return one feature table a modality; one that needs an ETAS fit is left out where there is none."""
+    return {
+        name: modality.features(plan.setting)
+        for name, modality in modalities_of(study).items()
+        if modality.needs != "etas" or plan.setting.fits
+    }
+
+
+def plan(study: str | Path | Study, *, settings: Iterable[str] = (), progress: Progress | None = None) -> Plan:
+    """Check a study and plan it, from its folder's catalog where ``./NAME`` holds it, else from its source.
+
+    Writes nothing. Parameters and errors as in `run`.
+    """
+    if not isinstance(study, Study):
+        study = load_study(study, settings)
+    check(study)
+    folder = Path(study.study.name)
+    try:
+        known = known_study(folder, study) and (folder / "catalog.parquet").exists()
+    except FolderError:
+        known = False  # another study's folder is no hindrance to a plan
+    catalog, _ = read_catalog(study, folder if known else None, progress)
+    return make_plan(study, catalog)
+
+
+# --- running ---------------------------------------------------------------------------------------------------------
+
+
+def run(
+    study: str | Path | Study,
+    *,
+    out: str | Path | None = None,
+    settings: Iterable[str] = (),
+    fresh: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Do everything of a study that is not done yet, then its report; a second run does nothing again.
+
+    Parameters
+    ----------
+    study : path or Study
+    out : path, optional
+        The study folder; by default ``./NAME``.
+    settings : iterable of str
+        ``section.key=value``, as on the command line.
+    fresh : bool
+        Compute everything again, but keep catalog and waveforms.
+    progress : callable, optional
+        Called with a share done and a text while data are fetched.
+
+    Returns
+    -------
+    dict
+        The result, as in ``result.json``.
+
+    Raises
+    ------
+    SeisprobeError
+        One line; see `seisprobe.errors`.
+    """
+    if not isinstance(study, Study):
+        study = load_study(study, settings)
+    check(study)
+    folder = Path(out) if out is not None else Path(study.study.name)
+    with claim(folder, study), _logged(folder):
+        if fresh:
+            wipe_computed(folder)
+        return _run_in(study, folder, progress)
+
+
+def _run_in(study: Study, folder: Path, progress: Progress | None) -> dict[str, Any]:
+    catalog, source = read_catalog(study, folder, progress)
+    stamp = {"study": study_fingerprint(study), "catalog": source["sha256"], "seisprobe": __version__}
+    result = _finished(folder, stamp, modalities_of(study))
+    if result is None:
+        made = make_plan(study, catalog)
+        log.info("plan: %d windows", len(made.windows))
+        write_table(folder / "windows.parquet", made.windows, stamp)
+        write_table(folder / "backgrounds.parquet", background_table(made.backgrounds), stamp)
+        features = compute_features(study, made)
+        for name, table in features.items():
+            write_table(folder / "features" / f"{name}.parquet", table, stamp)
+        log.info("evaluation: %d modalities, %d lengths", len(features), len(study.windows.hours))
+        evaluation = evaluate(study, tables_of(study, made, features))
+        write_table(folder / "nulls.parquet", _null_table(evaluation), stamp)
+        write_table(folder / "etas.parquet", _residual_table(made.setting.fits), stamp)
+        changes = _sensitivity(study, catalog, made, evaluation)
+        planned = (made.mainshocks, made.windows, made.backgrounds)
+        result = result_of(study, source, catalog, planned, made.setting.fits, evaluation, changes)
+        _remember(folder, result)
+        write_bytes(folder / "result.json", strict_json(result).encode())
+        (folder / "report.html").unlink(missing_ok=True)
+        result = json.loads(strict_json(result))
+    else:
+        log.info("evaluation: done before")
+    if not (folder / "report.html").exists():
+        report(folder)
+    log.info("verdict: %s: %s", result["verdict"]["word"], result["verdict"]["why"])
+    return result
+
+
+def _finished(folder: Path, stamp: Mapping[str, str], modalities: Mapping[str, Modality]) -> dict[str, Any] | None:
+    """Return the folder's result if it is of this study, catalog and version, and its tables are there."""
+    try:
+        result: dict[str, Any] = json.loads((folder / "result.json").read_bytes())
+        found = {
+            "study": result["study"]["fingerprint"],
+            "catalog": result["catalog"]["sha256"],
+            "seisprobe": result["seisprobe"],
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    needed = [*TABLES, *(f"features/{name}.parquet" for name, m in modalities.items() if m.needs != "etas")]
+    complete = all((folder / name).is_file() for name in needed)
+    return result if found == dict(stamp) and complete else None
+
+
+def _sensitivity(study: Study, catalog: Catalog, plan: Plan, evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Return AUC and p of the primary cell under each change of what might have been chosen otherwise."""
+    changes = variants(study, plan.mainshocks, evaluation.primary)
+    log.info("sensitivity: the primary cell under %d other choices", len(changes))
+    rows = []
+    for variant in changes:
+        auc, p, why = _under(variant, catalog, plan, evaluation.primary)
+        rows.append({"change": variant.change, "auc": auc, "p": p, "why_null": why})
+    return rows
+
+
+def _under(
+    variant: Variant, catalog: Catalog, plan: Plan, primary: Key
+) -> tuple[float | None, float | None, str | None]:
+    """Return AUC and p_pseudo of the primary cell under one change, or why there is none."""
+    modality, study = primary[0], variant.study
+    if (variant.refit or {}).keys() & {"fixed", "max_branching"} and not plan.setting.fits:
+        return None, None, plan.setting.why_no_fit
+    try:
+        fits: tuple[Mapping[str, EtasFit], str] = (plan.setting.fits, plan.setting.why_no_fit)
+        if variant.refit is not None and plan.setting.fits:
+            where = places(study, plan_mainshocks(study, catalog.events))
+            fits = fit_places(study, where, catalog.events, variant.refit)
+        changed = make_plan(study, catalog, fits, variant.left_out)
+        setting = replace(changed.setting, without_largest=variant.without_largest)
+        features = {modality: MODALITIES[modality].features(setting)}
+        cell = primary_cell(study, tables_of(study, changed, features), primary)
+    except StudyError as error:
+        return None, None, str(error)
+    return cell.auc, cell.p_pseudo, cell.why_null.get("auc")
+
+
+def _null_table(evaluation: Evaluation) -> pd.DataFrame:
+    """Return the null AUCs of the primary cell and of the same score in the other backgrounds, for the report."""
+    primary = evaluation.primary_cell
+    parts = [pd.DataFrame({"background": [], "null": [], "auc": []})]
+    for cell in evaluation.cells:
+        if (cell.key[:3], cell.layout) != (primary.key[:3], primary.layout):
+            continue
+        for name, null in (("pseudo", cell.null), ("shift", cell.shift_null)):
+            if null is not None:
+                parts.append(pd.DataFrame({"background": cell.background, "null": name, "auc": null}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _residual_table(fits: Mapping[str, EtasFit]) -> pd.DataFrame:
+    """Return the transformed times of every fit, for the report."""
+    parts = [pd.DataFrame({"place": [], "transformed": [], "expected": []})]
+    for place, fit in fits.items():
+        residuals = fit.residuals
+        columns = {"place": place, "transformed": residuals.transformed, "expected": residuals.expected}
+        parts.append(pd.DataFrame(columns))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _remember(folder: Path, result: Mapping[str, Any]) -> None:
+    """Add this evaluation to runs.jsonl, once for each fingerprint and version."""
+    primary = next(c for c in result["cells"] if c["primary"])
+    entry = {
+        "fingerprint": result["study"]["fingerprint"],
+        "seisprobe": __version__,
+        "catalog": result["catalog"]["sha256"],
+        "mainshocks": [m["time"] for m in result["mainshocks"]],
+        "primary": {key: primary[key] for key in ("modality", "score", "hours", "background", "layout")},
+    }
+    path = folder / "runs.jsonl"
+    known = path.read_text().splitlines() if path.exists() else []
+    line = json.dumps(entry, sort_keys=True)
+    if line not in known:
+        write_bytes(path, ("\n".join([*known, line]) + "\n").encode())
+
+
+def report(folder: str | Path) -> Path:
+    """Write ``report.html`` of a study folder again, from its files alone.
+
+    Returns
+    -------
+    Path
+    """
+    from seisprobe.report import write_report
+
+    folder = Path(folder)
+    stored_study(folder)
+    if not (folder / "result.json").is_file():
+        raise FolderError(f"{folder}: has no result.json yet; run its study to the end first")
+    return Path(write_report(folder))
+
+
+@contextmanager
+def _logged(folder: Path) -> Iterator[None]:
+    """Copy the log of a run, with times, to the folder's run.log."""
+    handler = logging.FileHandler(folder / "run.log", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S"))
+    assert handler.formatter is not None
+    handler.formatter.converter = time.gmtime
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()

@@ -1,0 +1,1 @@
+"""Worlds with a known answer, as files that the ordinary sources read."""
