@@ -163,8 +163,8 @@ def etas(setting: Setting) -> Background:
     clustering alone explains is a draw from this background.
     """
     candidates = _candidates(setting)
-    if not setting.fits:
-        reasons = {("", 0.0, ""): setting.why_no_fit}
+    if not setting.rates.parameters:
+        reasons = {("", 0.0, ""): setting.rates.why_none}
         return Background(_weighted(candidates.iloc[:0]), reasons)
     parts = []
     for place, rows in by_place(candidates):

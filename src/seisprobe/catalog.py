@@ -51,6 +51,7 @@ EVENT_COLUMNS = (
 EARTH_RADIUS_KM = 6371.0
 DAY_US = 86_400_000_000
 MINUTE_US = 60_000_000
+LONGEST_US = 2**61  # 73,000 years: times to come stay within 64 bits
 # Non-tectonic event types of the FDSN and QuakeML vocabularies are not earthquakes: quarry blasts, landslides, ice.
 EARTHQUAKE_TYPES = frozenset({"", "earthquake", "induced or triggered event", "not reported"})
 PLAUSIBLE = {"latitude": (-90.0, 90.0), "longitude": (-180.0, 360.0), "magnitude": (-5.0, 10.5)}
@@ -310,7 +311,7 @@ def completeness_at(times: Integers, event_times: Integers, magnitudes: Floats, 
 
 def _raised_us(magnitude: float, mc: float) -> int:
     """Return for how long an event keeps Mc(t) above Mc, in microseconds (0 where it never does)."""
-    duration = int(10 ** ((magnitude - 4.5 - mc) / 0.75) * DAY_US)
+    duration = int(min(10 ** ((magnitude - 4.5 - mc) / 0.75) * DAY_US, LONGEST_US))
     return duration if duration > MINUTE_US else (MINUTE_US if magnitude - 4.5 - 0.75 * np.log10(1 / 1440) > mc else 0)
 
 

@@ -135,7 +135,10 @@ def run(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Do everything of a study that is not done yet, then its report; a second run does nothing again."""
+    """Run a study to its report.
+
+    Does what is not done yet; a second run does nothing again.
+    """
     from seisprobe import pipeline
     from seisprobe.study import load_study
 
@@ -160,23 +163,30 @@ def _print_verdict(result: dict[str, Any], folder: Path) -> None:
 
 @app.command()
 def plan(study: StudyPath, settings: Settings = None, as_json: Json = False) -> None:
-    """Check a study and say what it could show: windows, backgrounds, power. Fetches no waveforms."""
+    """Check a study; say what it could show.
+
+    Windows, backgrounds and power. May fetch the catalog, never waveforms.
+    """
     from seisprobe import pipeline
     from seisprobe.foretell import foretell, plan_lines
+    from seisprobe.planning import modalities_of
     from seisprobe.storage import strict_json
     from seisprobe.study import load_study
 
     loaded = load_study(study, settings or ())
     with _talking(quiet=as_json, verbose=False) as progress:
         planned = pipeline.plan(loaded, progress=progress)
-    foretold = foretell(loaded, planned, pipeline.modalities_of(loaded))
+    foretold = foretell(loaded, planned, modalities_of(loaded))
     text = strict_json(foretold) if as_json else "\n".join([*plan_lines(loaded, planned, foretold), ""])
     typer.echo(text, nl=False)
 
 
 @app.command()
 def status(folder: FolderPath, as_json: Json = False) -> None:
-    """Say what of a study is planned, done, dropped and left to do, from its files alone."""
+    """Say how far a study is.
+
+    What is planned, done, dropped and left to do, from the files alone.
+    """
     from seisprobe.status import folder_status, status_lines
     from seisprobe.storage import strict_json
 
@@ -186,7 +196,10 @@ def status(folder: FolderPath, as_json: Json = False) -> None:
 
 @app.command()
 def report(folder: FolderPath) -> None:
-    """Write the report of a study again, from its files alone."""
+    """Write the report again.
+
+    From the files of a study folder alone.
+    """
     from seisprobe import pipeline
 
     typer.echo(f"report: {pipeline.report(folder)}")
@@ -199,10 +212,39 @@ def demo(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Make a simulated catalog with a known answer and run a study on it: no network, no files."""
+    """Run a study on a simulated world.
+
+    A catalog with a known answer: no network, no files needed.
+    """
     from seisprobe.demo import run_demo
 
     with _talking(quiet=quiet, verbose=verbose) as progress:
         result, truth = run_demo(out, seed=seed, progress=progress)
     typer.echo(f"truth: {truth['answer']}")
     _print_verdict(result, out)
+
+
+@app.command()
+def calibrate(
+    worlds: Annotated[int, typer.Option("--worlds", min=1, help="How many worlds.")] = 2000,
+    kind: Annotated[
+        str, typer.Option("--kind", help="stationary, poisson, drift, daily or confounder.")
+    ] = "stationary",
+    size: Annotated[float, typer.Option("--size", min=0.0, help="Rate increase before the mainshocks; 0: none.")] = 0.0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the worlds.")] = 0,
+    mainshocks: Annotated[int, typer.Option("--mainshocks", min=1, help="K, the largest events of a world.")] = 3,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 1,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where calibration.json goes.")] = Path(
+        "calibration"
+    ),
+    quiet: Quiet = False,
+) -> None:
+    """Measure false alarms and power.
+
+    Runs the protocol on many simulated worlds; resumable.
+    """
+    from seisprobe.calibration import Request, calibrate, rate_lines
+
+    with _talking(quiet=quiet, verbose=False) as progress:
+        rates = calibrate(Request(kind, worlds, size, seed, mainshocks), out, workers=workers, progress=progress)
+    typer.echo("\n".join(rate_lines(rates)))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from seisprobe.errors import BusyError, FolderError, StudyError
+from seisprobe.errors import BusyError, FolderError, InputError, StudyError
 from seisprobe.storage import write_bytes
 from seisprobe.study import Study, changed_keys, load_study, resolved_toml, study_fingerprint
 
@@ -80,6 +80,9 @@ def known_study(folder: Path, study: Study) -> bool:
 def claim(folder: Path, study: Study) -> Iterator[None]:
     """Hold a study folder for this process; write the resolved study when it is new.
 
+    Input that is refused on the first run leaves nothing behind: the study corrected is another study, and would be
+    told that the folder is taken.
+
     Raises
     ------
     BusyError
@@ -89,7 +92,8 @@ def claim(folder: Path, study: Study) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    known_study(folder, study)
+    known = known_study(folder, study)
+    before = {path.name for path in folder.iterdir()} if folder.is_dir() else None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock", timeout=0)
@@ -109,6 +113,10 @@ def claim(folder: Path, study: Study) -> Iterator[None]:
         if not known:
             write_bytes(folder / "study.toml", resolved_toml(study).encode())
         yield
+    except InputError:
+        if not known:
+            _forget(folder, before)
+        raise
     finally:
         (folder / "running.json").unlink(missing_ok=True)
         for left in (*folder.glob(".*.tmp"), *folder.glob("features/.*.tmp")):
@@ -124,11 +132,23 @@ def _holder(folder: Path) -> str:
         return "another process"
 
 
+def _forget(folder: Path, before: set[str] | None) -> None:
+    """Remove what a refused first run has written, and the folder if it was made for it."""
+    for path in folder.iterdir():
+        if path.name in OURS - (before or set()):
+            _remove(path)
+    if before is None and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def wipe_computed(folder: Path) -> None:
     """Remove everything that can be computed again; catalog, waveforms, embeddings and the list of runs stay."""
     for name in COMPUTED:
-        path = folder / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        _remove(folder / name)

@@ -7,7 +7,7 @@ from typing import Any
 
 from seisprobe.evaluation.power import critical_auc, detectable_auc
 from seisprobe.modalities import Modality
-from seisprobe.pipeline import Plan
+from seisprobe.planning import Plan
 from seisprobe.study import Study
 from seisprobe.windows import block_sizes, unlisted_events
 

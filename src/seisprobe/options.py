@@ -12,6 +12,8 @@ from seisprobe.errors import nearest
 
 __all__ = ["Options", "explain"]
 
+LONGEST_SHOWN = 80
+
 
 class Options(BaseModel):
     """Base of all options: frozen, unknown keys refused, infinities refused."""
@@ -50,7 +52,8 @@ def explain(error: ValidationError, model: type[BaseModel], raw: Any, section: s
 def _shown(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
-    return repr(value)
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
 def _place(loc: tuple[int | str, ...], raw: Any, section: str) -> tuple[str, str]:

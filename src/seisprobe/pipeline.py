@@ -7,107 +7,35 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import ValidationError
 
 from seisprobe import __version__
-from seisprobe.backgrounds import BACKGROUNDS, Background
 from seisprobe.catalog import Catalog, select_events, table_sha256
-from seisprobe.errors import FolderError, StudyError, nearest
+from seisprobe.errors import FolderError, StudyError
 from seisprobe.etas import EtasFit
-from seisprobe.evaluation.judgement import Evaluation, Key, Tables, evaluate, primary_cell
-from seisprobe.evaluation.splits import safe_split
+from seisprobe.evaluation.judgement import Evaluation, Key, evaluate, primary_cell
 from seisprobe.folder import claim, known_study, stored_study, wipe_computed
 from seisprobe.modalities import MODALITIES, Modality
-from seisprobe.options import explain
+from seisprobe.planning import Plan, background_table, check, compute_features, make_plan, modalities_of, tables_of
 from seisprobe.result import result_of
 from seisprobe.sensitivity import Variant, variants
-from seisprobe.setting import Setting, fit_places
+from seisprobe.setting import fit_places
 from seisprobe.sources import open_event_source
 from seisprobe.storage import read_table, strict_json, write_bytes, write_table
 from seisprobe.study import Study, load_study, study_fingerprint
-from seisprobe.windows import check_mainshocks, places, plan_mainshocks, plan_windows
+from seisprobe.synthetic import synthetic_p
+from seisprobe.windows import places, plan_mainshocks
 
-__all__ = ["Plan", "check", "make_plan", "modalities_of", "plan", "read_catalog", "report", "run"]
+__all__ = ["plan", "read_catalog", "report", "run"]
 
 log = logging.getLogger("seisprobe")
 Progress = Callable[[float, str], None]
 HISTORY_DAYS = 365
 TABLES = ("windows.parquet", "backgrounds.parquet")
-MULTIVARIATE_SCORES = ("novelty", "logistic", "logistic_forward")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is known before any feature is computed: the plan's tables, and the ETAS rate of each place."""
-
-    mainshocks: pd.DataFrame
-    windows: pd.DataFrame
-    setting: Setting
-    backgrounds: Mapping[str, Background]
-
-
-# --- checking --------------------------------------------------------------------------------------------------------
-
-
-def modalities_of(study: Study) -> dict[str, Modality]:
-    """Return the modalities of a study: those it names (by default `catalog`), and the controls that are modalities."""
-    named = [m.name for m in study.modality] or ["catalog"]
-    controls = [name for name, modality in MODALITIES.items() if modality.control]
-    return {name: MODALITIES[name] for name in dict.fromkeys([*named, *controls])}
-
-
-def check(study: Study) -> None:
-    """Refuse a study that names what does not exist, before any work.
-
-    Raises
-    ------
-    StudyError
-        Naming section, key and value, and the nearest that is known.
-    """
-    if study.catalog is None:
-        raise StudyError(
-            "[catalog] is missing: the study has nothing to look at; add source = 'file:PATH' or 'fdsn:NAME'"
-        )
-    for entry in study.modality:
-        if entry.name not in MODALITIES:
-            raise StudyError(f"[[modality]] name = '{entry.name}': {nearest(entry.name, MODALITIES)}")
-        options = entry.model_extra or {}
-        try:
-            MODALITIES[entry.name].options.model_validate(options)
-        except ValidationError as error:
-            where = f"[[modality]] {entry.name}"
-            raise StudyError(explain(error, MODALITIES[entry.name].options, options, where)) from None
-    for name in study.evaluation.backgrounds:
-        if name not in BACKGROUNDS:
-            raise StudyError(f"[evaluation] backgrounds names '{name}'; {nearest(name, BACKGROUNDS)}")
-    if study.evaluation.headline == "quiet":
-        raise StudyError(
-            "[evaluation] headline = 'quiet': chosen by what follows it, it has no p; name another background"
-        )
-    safe_split(study.evaluation.split, allow_unsafe=study.evaluation.allow_unsafe_split)
-    _check_primary(study)
-
-
-def _check_primary(study: Study) -> None:
-    primary = study.evaluation.primary
-    known = modalities_of(study)
-    name = primary.modality or "catalog"
-    if name not in known or known[name].control:
-        declared = [n for n, m in known.items() if not m.control]
-        raise StudyError(f"[evaluation] primary.modality = '{name}' is not in this study; {nearest(name, declared)}")
-    scores = [*known[name].scores, *MULTIVARIATE_SCORES]
-    if primary.score is not None and primary.score not in scores:
-        raise StudyError(f"[evaluation] primary.score = '{primary.score}'; {nearest(primary.score, scores)}")
-    if primary.hours is not None and primary.hours not in study.windows.hours:
-        hours = [f"{h:g}" for h in study.windows.hours]
-        raise StudyError(
-            f"[evaluation] primary.hours = {primary.hours:g} is not among [windows] hours = {', '.join(hours)}"
-        )
 
 
 # --- steps -----------------------------------------------------------------------------------------------------------
@@ -197,68 +125,6 @@ def _described(study: Study, catalog: Catalog, identity: str) -> dict[str, Any]:
     return {"source": identity, "n_events": n_events, "sha256": table_sha256(catalog.events)}
 
 
-def make_plan(
-    study: Study, catalog: Catalog, fits: tuple[Mapping[str, EtasFit], str] | None = None, left_out: str = ""
-) -> Plan:
-    """Plan windows and backgrounds from times and the catalog alone.
-
-    Parameters
-    ----------
-    study : Study
-    catalog : Catalog
-    fits : (fits, why none), optional
-        Fits made before; by default they are made where the study asks for the background `etas`.
-    left_out : str
-        A mainshock that is no positive though its zone stays.
-    """
-    check_mainshocks(study, catalog.events)
-    mainshocks = plan_mainshocks(study, catalog.events, left_out)
-    windows = plan_windows(study, mainshocks)
-    if fits is None:
-        fits = {}, "the study does not ask for it"
-        if "etas" in study.evaluation.backgrounds:
-            log.info("etas: fitting the rate of %d events", len(catalog.events))
-            fits = fit_places(study, places(study, mainshocks), catalog.events)
-            if fits[1]:
-                log.warning("%s", fits[1])
-    setting = Setting(study, windows, catalog.events, *fits)
-    backgrounds = {name: BACKGROUNDS[name](setting) for name in study.evaluation.backgrounds}
-    return Plan(mainshocks, windows, setting, backgrounds)
-
-
-def background_table(backgrounds: Mapping[str, Background]) -> pd.DataFrame:
-    """Return the weights of all backgrounds as one table, a column `background` added."""
-    tables = [b.weights.assign(background=name) for name, b in backgrounds.items()]
-    return pd.concat(tables, ignore_index=True)[["window_id", "background", "mainshock", "weight"]]
-
-
-def tables_of(study: Study, plan: Plan, features: Mapping[str, pd.DataFrame]) -> Tables:
-    """Return what an evaluation reads."""
-    caveats = []
-    for place, fit in plan.setting.fits.items():
-        if fit.residuals.ks_p < 0.01:
-            where = f" of {place}" if place else ""
-            caveats.append(f"the ETAS residuals{where} fail (KS p = {fit.residuals.ks_p:.1g})")
-    return Tables(
-        mainshocks=plan.mainshocks,
-        windows=plan.windows,
-        backgrounds=background_table(plan.backgrounds),
-        why_none={name: b.reasons for name, b in plan.backgrounds.items()},
-        features=features,
-        modalities={name: m for name, m in modalities_of(study).items() if name in features},
-        caveats=tuple(caveats),
-    )
-
-
-def compute_features(study: Study, plan: Plan) -> dict[str, pd.DataFrame]:
-    """Return one feature table a modality; one that needs an ETAS fit is left out where there is none."""
-    return {
-        name: modality.features(plan.setting)
-        for name, modality in modalities_of(study).items()
-        if modality.needs != "etas" or plan.setting.fits
-    }
-
-
 def plan(study: str | Path | Study, *, settings: Iterable[str] = (), progress: Progress | None = None) -> Plan:
     """Check a study and plan it, from its folder's catalog where ``./NAME`` holds it, else from its source.
 
@@ -335,14 +201,15 @@ def _run_in(study: Study, folder: Path, progress: Progress | None) -> dict[str, 
             write_table(folder / "features" / f"{name}.parquet", table, stamp)
         log.info("evaluation: %d modalities, %d lengths", len(features), len(study.windows.hours))
         evaluation = evaluate(study, tables_of(study, made, features))
+        evaluation = _with_synthetic(study, made, evaluation, progress)
         write_table(folder / "nulls.parquet", _null_table(evaluation), stamp)
-        write_table(folder / "etas.parquet", _residual_table(made.setting.fits), stamp)
+        write_table(folder / "etas.parquet", _residual_table(made.setting.rates.fits), stamp)
         changes = _sensitivity(study, catalog, made, evaluation)
         planned = (made.mainshocks, made.windows, made.backgrounds)
-        result = result_of(study, source, catalog, planned, made.setting.fits, evaluation, changes)
+        result = result_of(study, source, catalog, planned, made.setting.rates.fits, evaluation, changes)
         _remember(folder, result)
+        (folder / "report.html").unlink(missing_ok=True)  # first: a report never stands beside a later result
         write_bytes(folder / "result.json", strict_json(result).encode())
-        (folder / "report.html").unlink(missing_ok=True)
         result = json.loads(strict_json(result))
     else:
         log.info("evaluation: done before")
@@ -368,6 +235,22 @@ def _finished(folder: Path, stamp: Mapping[str, str], modalities: Mapping[str, M
     return result if found == dict(stamp) and complete else None
 
 
+def _with_synthetic(study: Study, made: Plan, evaluation: Evaluation, progress: Progress | None) -> Evaluation:
+    """Return the evaluation with p_etas of the catalog's cells at `etas`, or why there is none."""
+    if "etas" not in study.evaluation.backgrounds:
+        return evaluation
+    log.info("synthetic catalogs: the study asked again where clustering is all there is")
+    found = synthetic_p(study, made.setting, made.mainshocks, evaluation.cells, progress)
+    cells = []
+    for cell in evaluation.cells:
+        if cell.key in found.p:
+            cell = replace(cell, p_etas=found.p[cell.key])
+        elif found.why_none and cell.background == "etas":
+            cell = replace(cell, why_null={**cell.why_null, "p_etas": found.why_none})
+        cells.append(cell)
+    return replace(evaluation, cells=tuple(cells))
+
+
 def _sensitivity(study: Study, catalog: Catalog, plan: Plan, evaluation: Evaluation) -> list[dict[str, Any]]:
     """Return AUC and p of the primary cell under each change of what might have been chosen otherwise."""
     changes = variants(study, plan.mainshocks, evaluation.primary)
@@ -384,14 +267,14 @@ def _under(
 ) -> tuple[float | None, float | None, str | None]:
     """Return AUC and p_pseudo of the primary cell under one change, or why there is none."""
     modality, study = primary[0], variant.study
-    if (variant.refit or {}).keys() & {"fixed", "max_branching"} and not plan.setting.fits:
-        return None, None, plan.setting.why_no_fit
+    rates = plan.setting.rates
+    if (variant.refit or {}).keys() & {"fixed", "max_branching"} and not rates.parameters:
+        return None, None, rates.why_none
     try:
-        fits: tuple[Mapping[str, EtasFit], str] = (plan.setting.fits, plan.setting.why_no_fit)
-        if variant.refit is not None and plan.setting.fits:
+        if variant.refit is not None and rates.parameters:
             where = places(study, plan_mainshocks(study, catalog.events))
-            fits = fit_places(study, where, catalog.events, variant.refit)
-        changed = make_plan(study, catalog, fits, variant.left_out)
+            rates = fit_places(study, where, catalog.events, variant.refit)
+        changed = make_plan(study, catalog, rates, variant.left_out)
         setting = replace(changed.setting, without_largest=variant.without_largest)
         features = {modality: MODALITIES[modality].features(setting)}
         cell = primary_cell(study, tables_of(study, changed, features), primary)

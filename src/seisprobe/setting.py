@@ -11,11 +11,29 @@ import pandas as pd
 
 from seisprobe.catalog import Floats, Integers, select_events, times_us
 from seisprobe.errors import SeisprobeError
-from seisprobe.etas import EtasFit, fit_etas, rate
+from seisprobe.etas import EtasFit, EtasParameters, fit_etas, rate
 from seisprobe.study import Study
 from seisprobe.windows import DAY_US, Place
 
-__all__ = ["Setting", "by_place", "etas_days", "fit_places", "intensity"]
+__all__ = ["Rates", "Setting", "by_place", "etas_days", "fit_places", "intensity"]
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The ETAS rate of each place, by mainshock ("" for the region).
+
+    Parameters
+    ----------
+    parameters : mapping of place to EtasParameters
+        Empty where there is no rate.
+    fits : mapping of place to EtasFit
+        Where the parameters were fitted.
+    why_none : str
+    """
+
+    parameters: Mapping[str, EtasParameters] = field(default_factory=dict)
+    fits: Mapping[str, EtasFit] = field(default_factory=dict)
+    why_none: str = "no ETAS rate was asked for"
 
 
 @dataclass(frozen=True)
@@ -29,9 +47,7 @@ class Setting:
         Rows of a plan (`seisprobe.windows.WINDOW_COLUMNS`).
     events : DataFrame
         Event table of the region, with its history before the study's start.
-    fits : mapping of place to EtasFit
-        By mainshock, "" for the region; empty where there is no fit.
-    why_no_fit : str
+    rates : Rates
     without_largest : float
         Features of the catalog leave out the largest event of each window that is at least this large.
     """
@@ -39,8 +55,7 @@ class Setting:
     study: Study
     windows: pd.DataFrame
     events: pd.DataFrame
-    fits: Mapping[str, EtasFit] = field(default_factory=dict)
-    why_no_fit: str = "no ETAS rate was asked for"
+    rates: Rates = field(default_factory=Rates)
     without_largest: float = np.inf
 
 
@@ -59,7 +74,7 @@ def etas_days(study: Study, times: Integers) -> Floats:
 
 def fit_places(
     study: Study, places: tuple[Place, ...], events: pd.DataFrame, how: Mapping[str, Any] | None = None
-) -> tuple[dict[str, EtasFit], str]:
+) -> Rates:
     """Fit temporal ETAS to the events of each place; events before the study are parents only.
 
     Parameters
@@ -73,10 +88,8 @@ def fit_places(
 
     Returns
     -------
-    dict of place to EtasFit
-        Empty where any place cannot be fitted.
-    str
-        Why not, "" where all could.
+    Rates
+        Empty, with the reason, where any place cannot be fitted.
     """
     fits = {}
     end = float(etas_days(study, times_us([study.study.end]))[0])
@@ -88,8 +101,8 @@ def fit_places(
             fits[place.mainshock] = fit_etas(days, inside["magnitude"].to_numpy(), study.mc, 0.0, end, **(how or {}))
         except SeisprobeError as error:
             where = f" within {place.radius_km:g} km of {place.mainshock}" if place.mainshock else ""
-            return {}, f"ETAS cannot be fitted{where}: {error}"
-    return fits, ""
+            return Rates(why_none=f"ETAS cannot be fitted{where}: {error}")
+    return Rates({name: fit.parameters for name, fit in fits.items()}, fits)
 
 
 def intensity(setting: Setting, place: Place, times: Integers) -> Floats:
@@ -97,5 +110,5 @@ def intensity(setting: Setting, place: Place, times: Integers) -> Floats:
     usable = select_events(setting.events, min_magnitude=setting.study.mc)
     inside = usable.loc[place.contains(usable)]
     days = etas_days(setting.study, times_us(inside["time"]))
-    parameters = setting.fits[place.mainshock].parameters
+    parameters = setting.rates.parameters[place.mainshock]
     return np.asarray(rate(parameters, etas_days(setting.study, times), days, inside["magnitude"].to_numpy()))

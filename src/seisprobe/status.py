@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from seisprobe.folder import stored_study
-from seisprobe.pipeline import modalities_of
+from seisprobe.planning import modalities_of
 from seisprobe.storage import read_table
 
 __all__ = ["folder_status", "status_lines"]

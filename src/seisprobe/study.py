@@ -45,6 +45,8 @@ __all__ = [
 ]
 
 LAYOUTS = ("until-event", "at-lead")
+SHORTEST_STEP_H = 1 / 60
+LONGEST_H = 87_600.0  # ten years: no window, gap or embargo that makes sense is longer, and times stay within 64 bits
 PATH_KEYS = ("path", "weights", "archive")
 PATH_SCHEMES = ("file", "sds", "mseed", "instance")
 NAME_PATTERN = re.compile(r"[\w][\w .+()-]{0,63}")
@@ -79,7 +81,7 @@ def _is_folder_name(value: str) -> str:
 
 
 def _ascending(values: tuple[float, ...]) -> tuple[float, ...]:
-    if len(set(values)) != len(values):
+    if len({f"{value:g}" for value in values}) != len(values):  # as window ids write them
         raise ValueError("names a value twice")
     return tuple(sorted(values))
 
@@ -94,6 +96,9 @@ UtcTime = Annotated[datetime, BeforeValidator(_as_utc)]
 Name = Annotated[str, AfterValidator(_is_name)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+Hours = Annotated[float, Field(gt=0, le=LONGEST_H)]
+HoursOrNone = Annotated[float, Field(ge=0, le=LONGEST_H)]
+Magnitude = Annotated[float, Field(ge=-10, le=10)]
 Latitude = Annotated[float, Field(ge=-90, le=90)]
 Longitude = Annotated[float, Field(ge=-180, le=180)]
 Names = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)]
@@ -134,8 +139,8 @@ class CatalogOptions(Options):
     """``[catalog]``: where the events come from and from which magnitude on they count."""
 
     source: str
-    min_magnitude: float = 2.5
-    mc: float | None = None
+    min_magnitude: Magnitude = 2.5
+    mc: Magnitude | None = None
     columns: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -169,17 +174,22 @@ class Mainshock(Options):
 class WindowOptions(Options):
     """``[windows]``: lengths and places of the windows in time (PROTOCOL 1)."""
 
-    hours: Annotated[tuple[Positive, ...], Field(min_length=1), AfterValidator(_ascending)] = (2.0, 6.0, 12.0, 24.0)
-    gap_s: NotNegative = 120.0
-    embargo_h: NotNegative = 24.0
-    step_h: Annotated[float, Field(gt=0, le=24)] = 1.0
+    hours: Annotated[tuple[Hours, ...], Field(min_length=1), AfterValidator(_ascending)] = (2.0, 6.0, 12.0, 24.0)
+    gap_s: Annotated[float, Field(ge=0, le=LONGEST_H * 3600)] = 120.0
+    embargo_h: HoursOrNone = 24.0
+    step_h: Annotated[float, Field(ge=SHORTEST_STEP_H, le=24)] = 1.0
     layouts: Names = ("until-event",)
-    lead_window_h: Positive = 1.0
-    post_h: tuple[NotNegative, Positive] = (1.0, 2.0)
+    lead_window_h: Hours = 1.0
+    post_h: tuple[HoursOrNone, Hours] = (1.0, 2.0)
     block_days: NotNegative = 10.0
     block_km: NotNegative = 100.0
     radius_km: Positive | None = None
     background_count: Annotated[int, Field(ge=1)] = 200
+
+    @property
+    def post_length_h(self) -> float:
+        """Length of the post-event window: 1, not 0.9999999999999996, for 3.1 to 4.1."""
+        return round(self.post_h[1] - self.post_h[0], 9)
 
     @model_validator(mode="after")
     def _sound(self) -> WindowOptions:
@@ -333,11 +343,19 @@ def _tables(value: Any) -> Iterator[dict[str, Any]]:
 
 def _anchored(key: str, value: str, folder: Path) -> str:
     if key != "source":
-        return str(folder / Path(value).expanduser())
+        return str(folder / _from_home(value))
     scheme, colon, rest = value.partition(":")
     if colon and scheme in PATH_SCHEMES and rest:
-        return f"{scheme}:{folder / Path(rest).expanduser()}"
+        return f"{scheme}:{folder / _from_home(rest)}"
     return value
+
+
+def _from_home(text: str) -> Path:
+    """Return a path with ~ written out; one of a user that is not known stays, and is not found later."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
 
 
 def _apply(raw: dict[str, Any], setting: str) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "Place",
     "block_sizes",
     "check_mainshocks",
+    "check_period",
     "places",
     "plan_mainshocks",
     "plan_windows",
@@ -47,6 +48,7 @@ WINDOW_COLUMNS = (
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
 MATCH_S, MATCH_MAGNITUDE = 5.0, 0.3
+MOST_CANDIDATES = 1_000_000
 PLACEBO_DAYS = tuple(day for day in range(-10, 11) if day)
 
 
@@ -144,6 +146,27 @@ def plan_mainshocks(study: Study, events: pd.DataFrame, left_out: str = "") -> p
     StudyError
         When a mainshock lies outside the study's period or a window is longer than the record.
     """
+    check_period(study)
+    rows = []
+    for mainshock in study.mainshock:
+        latitude, longitude = _place_of(mainshock, events)
+        time = pd.Timestamp(mainshock.time).as_unit("us")
+        rows.append((mainshock.name, time, mainshock.magnitude, latitude, longitude))
+    table = pd.DataFrame(rows, columns=["name", "time", "magnitude", "latitude", "longitude"])
+    table["reason"] = _too_close(times_us(table["time"]), positive_distance_h(study))
+    table.loc[table["name"].eq(left_out), "reason"] = "left_out"
+    table["block"] = _blocks(table, study.windows.block_days, study.windows.block_km)
+    return table
+
+
+def check_period(study: Study) -> None:
+    """Refuse a study whose mainshocks or windows do not fit into its period, before any catalog is read.
+
+    Raises
+    ------
+    StudyError
+        Naming the mainshock, or the length.
+    """
     start, end = pd.Timestamp(study.study.start), pd.Timestamp(study.study.end)
     for mainshock in study.mainshock:
         if not start <= pd.Timestamp(mainshock.time) < end:
@@ -155,16 +178,11 @@ def plan_mainshocks(study: Study, events: pd.DataFrame, left_out: str = "") -> p
     record_h = (end - start).total_seconds() / 3600
     if longest > record_h:
         raise StudyError(f"[windows] hours = {longest:g}: longer than the record of {record_h:g} h; shorten it")
-    rows = []
-    for mainshock in study.mainshock:
-        latitude, longitude = _place_of(mainshock, events)
-        time = pd.Timestamp(mainshock.time).as_unit("us")
-        rows.append((mainshock.name, time, mainshock.magnitude, latitude, longitude))
-    table = pd.DataFrame(rows, columns=["name", "time", "magnitude", "latitude", "longitude"])
-    table["reason"] = _too_close(times_us(table["time"]), positive_distance_h(study))
-    table.loc[table["name"].eq(left_out), "reason"] = "left_out"
-    table["block"] = _blocks(table, study.windows.block_days, study.windows.block_km)
-    return table
+    if record_h / study.windows.step_h > MOST_CANDIDATES:
+        raise StudyError(
+            f"[windows] step_h = {study.windows.step_h:g}: the record of {record_h:g} h would have more than"
+            f" {MOST_CANDIDATES} windows of each length; widen the step or shorten the record"
+        )
 
 
 def _place_of(mainshock: Mainshock, events: pd.DataFrame) -> tuple[float, float]:
@@ -267,11 +285,16 @@ def plan_windows(study: Study, mainshocks: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         The columns of `WINDOW_COLUMNS`; times ``datetime64[us, UTC]``. Kinds: ``positive``, ``post``, ``placebo``,
         ``background`` and ``excluded``, the last with its reason.
+
+    Raises
+    ------
+    StudyError
+        When the zones leave no candidate of some length.
     """
     tables = [_near_mainshocks(study, mainshocks)]
     ends = candidate_ends(study)
     zone = _zone_of(study, mainshocks)
-    post_length = study.windows.post_h[1] - study.windows.post_h[0]
+    post_length = study.windows.post_length_h
     for place in places(study, mainshocks):
         tables += [
             _candidates(study, zone, ends, layout, hours, place)
@@ -281,9 +304,23 @@ def plan_windows(study: Study, mainshocks: pd.DataFrame) -> pd.DataFrame:
         if post_length not in study.windows.hours or "until-event" not in study.windows.layouts:
             tables.append(_candidates(study, zone, ends, "until-event", post_length, place))
     table = pd.concat(tables, ignore_index=True)
+    _check_candidates(study, table)
     for column in ("start", "end"):
         table[column] = pd.to_datetime(table[column], unit="us", utc=True).dt.as_unit("us")
     return table[list(WINDOW_COLUMNS)]
+
+
+def _check_candidates(study: Study, windows: pd.DataFrame) -> None:
+    """Refuse a study in which some length has no candidate at all."""
+    left = windows.loc[windows["kind"].eq("background"), ["layout", "hours"]].drop_duplicates()
+    have = set(left.itertuples(index=False, name=None))
+    for layout in study.windows.layouts:
+        for hours in study.windows.hours:
+            if (layout, hours) not in have:
+                raise StudyError(
+                    f"[windows] hours = {hours:g}, {layout}: no window is left for a background, the mainshocks' zones"
+                    " cover the record; lengthen the record, or shorten hours or embargo_h"
+                )
 
 
 def candidate_ends(study: Study) -> Integers:
@@ -385,12 +422,12 @@ def _windows_of(study: Study, name: str, time: int) -> Iterator[tuple[str, str, 
                 moved = end + day * DAY_US
                 yield f"placebo-{name}{suffix}{day:+03d}d", "placebo", layout, hours, moved - length, moved
     low, high = study.windows.post_h
-    suffix = _suffix("until-event", high - low)
+    suffix = _suffix("until-event", study.windows.post_length_h)
     yield (
         f"post-{name}{suffix}",
         "post",
         "until-event",
-        high - low,
+        study.windows.post_length_h,
         time + round(low * HOUR_US),
         time + round(high * HOUR_US),
     )

@@ -76,8 +76,8 @@ def alarm_figures(
     prevalence = min(1.0, k * length_h / record_h)
     fraction = prevalence * reached + (1 - prevalence) * fpr
     step = int(ends[1] - ends[0]) if len(ends) > 1 else 1
-    years = counted.any(axis=0).sum() * (step / 3.6e9) / HOURS_A_YEAR
-    runs = sum(false_alarm_runs(row) for row in alarmed) / len(alarmed)
+    years = counted.sum(axis=1) * (step / 3.6e9) / HOURS_A_YEAR
+    runs = np.array([false_alarm_runs(row) for row in alarmed])
     return Alarm(
         threshold=threshold,
         recall=reached,
@@ -85,7 +85,7 @@ def alarm_figures(
         alarm_fraction=fraction,
         precision=prevalence * reached / fraction,
         gain=reached / fraction,
-        false_alarms_per_year=float(runs / years),
+        false_alarms_per_year=float(np.mean(runs / years)),
     )
 
 

@@ -7,12 +7,14 @@ of day, or of the same fortnight.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from seisprobe.backgrounds import near_hour, weekend
 from seisprobe.catalog import Floats, Integers
 from seisprobe.evaluation.grid import Grid, Ranked, Scores
-from seisprobe.windows import DAY_US
+from seisprobe.windows import DAY_US, HOUR_US
 
 __all__ = ["clock_scores", "drift_scores"]
 
@@ -34,19 +36,19 @@ def clock_scores(grid: Grid, ranked: Ranked, background: str) -> Scores:
     Scores
         Shape of `ranked`; NaN where no background window has that time.
     """
-    slots, slot_of = np.unique(grid.ends % DAY_US, return_inverse=True)
-    kind_of = weekend(grid.ends).astype(int)
+    near = np.stack([near_hour(np.arange(24) * HOUR_US, hour * HOUR_US) for hour in range(24)])
+
+    def slot_of(times: Integers) -> tuple[Integers, Integers]:
+        """Whole hours for positives as for candidates: with minutes, a positive would average two hours, not three."""
+        return weekend(times).astype(np.int64), times % DAY_US // HOUR_US
 
     def mean_at(percentiles: Floats, weights: Floats, times: Integers) -> Floats:
-        mass, total = np.zeros((2, len(slots))), np.zeros((2, len(slots)))
-        np.add.at(mass, (kind_of, slot_of), np.where(weights > 0, weights, 0.0))
-        np.add.at(total, (kind_of, slot_of), np.where(weights > 0, np.nan_to_num(percentiles) * weights, 0.0))
-        hours, index = np.unique(times % DAY_US, return_inverse=True)
-        near = np.stack([near_hour(slots, int(hour)) for hour in hours])
-        kind = weekend(times).astype(int)
+        used = np.where(np.isfinite(percentiles), weights, 0.0)
+        mass, total = np.zeros((2, 24)), np.zeros((2, 24))
+        np.add.at(mass, slot_of(grid.ends), used)
+        np.add.at(total, slot_of(grid.ends), np.nan_to_num(percentiles) * used)
         with np.errstate(invalid="ignore", divide="ignore"):
-            table = (near @ total.T) / (near @ mass.T)
-        return np.asarray(table[index, kind])
+            return np.asarray(((total @ near) / (mass @ near))[slot_of(times)])
 
     return _from_percentiles(grid, ranked, background, mean_at)
 
@@ -67,7 +69,9 @@ def drift_scores(grid: Grid, ranked: Ranked, background: str) -> Scores:
     return _from_percentiles(grid, ranked, background, mean_at)
 
 
-def _from_percentiles(grid: Grid, ranked: Ranked, background: str, mean_at) -> Scores:  # type: ignore[no-untyped-def]
+def _from_percentiles(
+    grid: Grid, ranked: Ranked, background: str, mean_at: Callable[[Floats, Floats, Integers], Floats]
+) -> Scores:
     """Apply a mean of percentiles to every station and owner of a background."""
     weights = grid.weights[background]
     candidates = np.full(ranked.candidates.shape, np.nan)
@@ -79,4 +83,4 @@ def _from_percentiles(grid: Grid, ranked: Ranked, background: str, mean_at) -> S
             candidates[s, q] = mean_at(percentiles, weight, grid.ends)
             mine = [q] if owners > 1 else list(range(len(grid.names)))
             positives[s, mine] = mean_at(percentiles, weight, grid.positive_ends[mine])
-    return Scores(ranked.stations, candidates, positives, np.isnan(positives))
+    return Scores(ranked.stations, candidates, positives, np.isnan(positives), np.isnan(ranked.candidates))

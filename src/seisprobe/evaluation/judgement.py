@@ -10,7 +10,7 @@ import pandas as pd
 
 from seisprobe.evaluation.cells import Cell, Nulls, empty_cell, rank_cell
 from seisprobe.evaluation.controls import clock_scores, drift_scores
-from seisprobe.evaluation.grid import Features, Grid, Scores, align, read_scores
+from seisprobe.evaluation.grid import Features, Grid, Scores, align, rank, read_scores
 from seisprobe.evaluation.multivariate import ManyColumns, logistic_cell, novelty_features
 from seisprobe.evaluation.nulls import adjusted_p, one_sided_p
 from seisprobe.evaluation.sanity import label_shuffle, placebo_curve, post_event_auc
@@ -20,7 +20,17 @@ from seisprobe.evaluation.verdict import Evidence, Verdict, adds_word, judge
 from seisprobe.modalities import Modality
 from seisprobe.study import Study
 
-__all__ = ["Comparison", "Evaluation", "Key", "Tables", "evaluate", "headline_of", "primary_cell", "primary_key"]
+__all__ = [
+    "Comparison",
+    "Evaluation",
+    "Key",
+    "Tables",
+    "evaluate",
+    "headline_of",
+    "primary_cell",
+    "primary_key",
+    "rank_only",
+]
 
 Key = tuple[str, str, float, str, str]
 
@@ -127,13 +137,15 @@ def primary_key(study: Study, headline: str) -> Key:
     )
 
 
-def evaluate(study: Study, tables: Tables) -> Evaluation:
+def evaluate(study: Study, tables: Tables, *, label_free: bool = False) -> Evaluation:
     """Judge every cell of a study.
 
     Parameters
     ----------
     study : Study
     tables : Tables
+    label_free : bool
+        Leave out the classifiers: for calibration over many worlds.
 
     Returns
     -------
@@ -144,7 +156,7 @@ def evaluate(study: Study, tables: Tables) -> Evaluation:
     grids = make_grids(study, tables.windows, tables.backgrounds, tables.why_none)
     nulls = make_nulls(study, grids)
     features = {name: align(tables.windows, table) for name, table in tables.features.items()}
-    fitted = _fitted(tables)
+    fitted = _fitted(tables, grids)
     cells: list[Cell] = []
     left_out = {}
     novelties = {}
@@ -152,6 +164,8 @@ def evaluate(study: Study, tables: Tables) -> Evaluation:
         for name in tables.modalities:
             made, table, gone = _modality_cells(study, tables, grid, nulls[where], name, features[name], fitted)
             cells += made
+            if not label_free:
+                cells += _logistic(study, tables, grid, nulls[where], name, features[name])
             if table is not None:
                 novelties[name, *where] = table
             if gone:
@@ -209,19 +223,51 @@ def primary_cell(study: Study, tables: Tables, key: Key) -> Cell:
         scores = read_scores(grid, features, *spec.scores[score])
     elif score == "novelty":
         many = ManyColumns(features, spec.multivariate or features.columns, spec.by_deviation)
-        scores = read_scores(grid, novelty_features(tables.windows, grid, _fitted(tables), [many])[0], "novelty")
+        scores = read_scores(grid, novelty_features(tables.windows, grid, _fitted(tables, grids), [many])[0], "novelty")
     else:
         return empty_cell(grid, modality, score, background, "a classifier is not refitted under changes")
     return _cell(study, grid, nulls, scores, (modality, score), background, family=True)
 
 
+def rank_only(study: Study, tables: Tables, keys: Sequence[Key]) -> dict[Key, float]:
+    """Return the AUC of label-free cells and nothing else, NaN where a mainshock has no percentile.
+
+    Parameters
+    ----------
+    study : Study
+    tables : Tables
+        With the features of every modality among the keys.
+    keys : sequence of cell keys
+    """
+    grids = make_grids(study, tables.windows, tables.backgrounds, tables.why_none)
+    features = {name: align(tables.windows, table) for name, table in tables.features.items()}
+    fitted = _fitted(tables, grids)
+    novelties: dict[tuple[str, str, float], Features] = {}
+    found = {}
+    for key in keys:
+        modality, score, hours, background, layout = key
+        grid, spec = grids[layout, hours], tables.modalities[modality]
+        where = (modality, layout, hours)
+        if score not in spec.scores and where not in novelties:
+            many = ManyColumns(features[modality], spec.multivariate or features[modality].columns, spec.by_deviation)
+            novelties[where] = novelty_features(tables.windows, grid, fitted, [many])[0]
+        scores = read_scores(grid, *_column_of(tables, features, key, novelties))
+        found[key] = float(np.mean(rank(grid, scores, background).u))
+    return found
+
+
 # --- making cells ----------------------------------------------------------------------------------------------------
 
 
-def _fitted(tables: Tables) -> np.ndarray:
+def _fitted(tables: Tables, grids: Mapping[tuple[str, float], Grid]) -> np.ndarray:
     """Return which windows novelty is fitted on: positives and the windows of all backgrounds, each once."""
-    in_background = tables.windows["window_id"].isin(tables.backgrounds["window_id"].unique())
-    return np.asarray(in_background | tables.windows["kind"].eq("positive"))
+    fitted = np.zeros(len(tables.windows), dtype=bool)
+    for grid in grids.values():
+        fitted[grid.positive_rows] = True
+        for weights in grid.weights.values():
+            used = weights if len(weights) == len(grid.candidate_rows) else weights.max(axis=0, keepdims=True)
+            fitted[grid.candidate_rows[used > 0]] = True
+    return fitted
 
 
 def _modality_cells(
@@ -241,8 +287,6 @@ def _modality_cells(
         for score, made in scores.items()
         for background in study.evaluation.backgrounds
     ]
-    if not modality.control and len(many.columns) > 1:
-        cells += _logistic(study, grid, nulls, many, name)
     return cells, novel, gone
 
 
@@ -255,7 +299,11 @@ def _cell(
     return rank_cell(study, grid, nulls, scores, labels, background, family=family)
 
 
-def _logistic(study: Study, grid: Grid, nulls: Nulls, many: ManyColumns, name: str) -> Iterator[Cell]:
+def _logistic(study: Study, tables: Tables, grid: Grid, nulls: Nulls, name: str, features: Features) -> Iterator[Cell]:
+    modality = tables.modalities[name]
+    many = ManyColumns(features, modality.multivariate or features.columns, modality.by_deviation)
+    if modality.control or len(many.columns) < 2:
+        return
     split = safe_split(study.evaluation.split, allow_unsafe=study.evaluation.allow_unsafe_split)
     for score, chosen in (("logistic", split), ("logistic_forward", forward_chaining)):
         for background in study.evaluation.backgrounds:

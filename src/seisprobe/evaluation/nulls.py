@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seisprobe.catalog import Floats, Integers
 from seisprobe.evaluation.grid import Ranked, Scores, median_over_stations
@@ -129,10 +130,7 @@ def null_auc(ranked: Ranked, draws: Integers, used: np.ndarray) -> Floats:
     ndarray, shape (r,)
     """
     owners = np.arange(draws.shape[1]) % ranked.candidates.shape[1]
-    u = median_over_stations(ranked.candidates[:, owners[None, :], draws])[:, used]
-    scored = np.isfinite(u)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.where(scored, u, 0.0).sum(axis=1) / scored.sum(axis=1))
+    return _mean_of_scored(median_over_stations(ranked.candidates[:, owners[None, :], draws])[:, used])
 
 
 def adjusted_p(observed: Sequence[float], nulls: Sequence[Floats]) -> list[float]:
@@ -157,7 +155,8 @@ def adjusted_p(observed: Sequence[float], nulls: Sequence[Floats]) -> list[float
     table = np.stack(list(nulls), axis=1)
     mean, sd = np.nanmean(table, axis=0), np.nanstd(table, axis=0)
     sd = np.where(sd > 0, sd, np.inf)  # a cell that never varies can win nothing
-    largest = np.nanmax((table - mean) / sd, axis=1)
+    largest = np.nan_to_num((table - mean) / sd, nan=-np.inf).max(axis=1)
+    largest = np.where(np.isneginf(largest), np.nan, largest)  # a draw in which no cell has a score
     z = (np.asarray(observed) - mean) / sd
     return [one_sided_p(float(x), largest) for x in z]
 
@@ -189,7 +188,9 @@ def joint_shifts(
         Index of the last candidate that ends at or before each moved window; shifts that put any window across the
         seam between the record's end and start are left out.
     """
-    step = int(ends[1] - ends[0]) if len(ends) > 1 else 1
+    if len(ends) < 2:
+        return np.empty((0, len(positive_ends)), dtype=np.int64)
+    step = int(ends[1] - ends[0])
     around = max(1, (record[1] - record[0]) // step)
     shifts = np.arange(1, around)
     apart = np.minimum(shifts, around - shifts) * step
@@ -223,29 +224,52 @@ def shifted_auc(scores: Scores, shifts: Integers, zones: Integers, around: int) 
     used = np.isfinite(scores.positives).any(axis=0)
     u = np.full((len(scores.stations), r, k_all), np.nan)
     n_places = scores.candidates.shape[1]
-    for rows in np.array_split(np.arange(r), max(1, r * len(zones) // 2_000_000)):
-        zone = (shifts[rows, :1] + zones[None, :]) % around
-        for s in range(len(scores.stations)):
-            for place in range(n_places):
-                mine = np.arange(k_all) if n_places == 1 else np.array([place])
-                u[s, rows[:, None], mine] = _ranked_outside(scores.candidates[s, place], shifts[rows][:, mine], zone)
-    return np.asarray(np.nanmean(median_over_stations(u)[:, used], axis=1))
+    for s in range(len(scores.stations)):
+        for place in range(n_places):
+            mine = np.arange(k_all) if n_places == 1 else np.array([place])
+            code, up_to = _coded(scores.candidates[s, place], around)
+            for rows in np.array_split(np.arange(r), max(1, r * len(zones) // 2_000_000)):
+                zone = (shifts[rows, :1] + zones[None, :]) % around
+                u[s, rows[:, None], mine] = _ranked_outside(code, up_to, shifts[rows][:, mine], zone)
+    return _mean_of_scored(median_over_stations(u)[:, used])
 
 
-def _ranked_outside(values: Floats, asked: Integers, zone: Integers) -> Floats:
-    """Return the percentile of values[asked] among all values but those of a zone; (r, k) and (r, z) to (r, k)."""
+def _coded(values: Floats, around: int) -> tuple[NDArray[np.int32], Integers]:
+    """Return values as ranks among the different ones, and how many lie at or below each rank, a leading 0 before.
+
+    What is NaN, or past the candidates on the circle, has the rank after the last.
+    """
     values = round_significant(values)
-    known = np.sort(values[np.isfinite(values)])
-    padded = np.append(values, np.nan)
-    inside = padded[np.minimum(zone, len(values))]
-    x = values[asked]
-    total = len(known) - np.isfinite(inside).sum(axis=1)
-    u = np.empty(x.shape)
-    for k in range(x.shape[1]):
-        below = np.searchsorted(known, x[:, k], side="left") - (inside < x[:, [k]]).sum(axis=1)
-        up_to = np.searchsorted(known, x[:, k], side="right") - (inside <= x[:, [k]]).sum(axis=1)
-        u[:, k] = (below + up_to) / (2 * total)
-    return np.where(np.isfinite(x), u, np.nan)
+    known = np.isfinite(values)
+    different, index, counts = np.unique(values[known], return_inverse=True, return_counts=True)
+    code = np.full(max(around, len(values)), len(different), dtype=np.int32)
+    code[np.flatnonzero(known)] = index
+    return code, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def _ranked_outside(code: NDArray[np.int32], up_to: Integers, asked: Integers, zone: Integers) -> Floats:
+    """Return the percentile of candidates among all but those of a zone; (r, k) and (r, z) to (r, k).
+
+    Sorted once a row, the ranks of a zone answer for all k; a row's number in front makes all rows one sorted list.
+    """
+    missing = len(up_to) - 1
+    rows = np.arange(len(asked), dtype=np.int64)[:, None] * (missing + 2)
+    inside = (np.sort(code[zone], axis=1) + rows).ravel()
+    first = np.arange(len(asked))[:, None] * zone.shape[1]
+    x = code[asked]
+    known = np.minimum(x, missing - 1)
+    below = up_to[known] - (np.searchsorted(inside, x + rows) - first)
+    through = up_to[known + 1] - (np.searchsorted(inside, x + rows + 1) - first)
+    total = up_to[-1] - (np.searchsorted(inside, missing + rows) - first)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(x < missing, (below + through) / (2 * total), np.nan)
+
+
+def _mean_of_scored(u: Floats) -> Floats:
+    """Return the mean of each row, NaN left out (all NaN gives NaN)."""
+    scored = np.isfinite(u)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(scored, u, 0.0).sum(axis=1) / scored.sum(axis=1))
 
 
 def independent_number(scores: Scores) -> float:

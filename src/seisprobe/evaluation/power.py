@@ -21,6 +21,7 @@ AUC_GRID = np.concatenate(
     [[1e-4, 1e-3, 3e-3], np.linspace(0.005, 0.995, 199), [0.997, 0.999, 0.9999]]
 )  # dense enough that linear interpolation errs by under 1e-4
 POWER = 0.8
+NEAREST_TO_EDGE = 1e-3  # a few steps of the numerical law; a background of some hundred windows resolves no more
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,9 @@ def detectable_auc(sizes: tuple[int, ...], critical: float, power: float = POWER
 def inversion_interval(auc: float, sizes: tuple[int, ...], level: float = 0.95) -> tuple[float, float]:
     """Return the true AUCs that a two-sided test does not refuse, given the AUC observed.
 
+    An AUC above 0.999 is taken for 0.999 at the lower limit (and likewise below 0.001): a background is finite, and
+    mainshocks that lie above all of it are no proof that the true AUC is 1.
+
     Examples
     --------
     >>> low, high = inversion_interval(0.9, (1, 1, 1))
@@ -132,7 +136,8 @@ def inversion_interval(auc: float, sizes: tuple[int, ...], level: float = 0.95) 
     """
     law = percentile_law(sizes)
     tail = (1.0 - level) / 2
-    at_least = np.maximum.accumulate(law.exceedance(auc))
+    at_least = np.maximum.accumulate(law.exceedance(min(auc, 1.0 - NEAREST_TO_EDGE)))
     low = float(np.interp(tail, at_least, law.auc)) if at_least[0] < tail else 0.0
+    at_least = np.maximum.accumulate(law.exceedance(max(auc, NEAREST_TO_EDGE)))
     high = float(np.interp(1.0 - tail, at_least, law.auc)) if at_least[-1] > 1.0 - tail else 1.0
-    return low, high
+    return low, max(high, auc)

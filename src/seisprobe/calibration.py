@@ -1,0 +1,399 @@
+"""How often the software cries wolf: the whole protocol on many worlds in which the answer is known (PROTOCOL 5, 6).
+
+Beside it what a naive analyst would have got from the same worlds: twelve windows before each mainshock taken as
+independent, their labels shuffled, DeLong's test, or a classifier under shuffled k-fold.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from seisprobe import __version__, planning
+from seisprobe.catalog import Catalog, Integers, times_us
+from seisprobe.errors import FolderError, StudyError, nearest
+from seisprobe.etas import FitOptions
+from seisprobe.evaluation.judgement import Evaluation, evaluate
+from seisprobe.evaluation.nulls import one_sided_p
+from seisprobe.evaluation.scores import delong
+from seisprobe.setting import fit_places
+from seisprobe.simulation.worlds import KINDS, MC, NullWorld, null_world
+from seisprobe.storage import strict_json, write_bytes
+from seisprobe.study import Study, study_from_dict
+from seisprobe.windows import HOUR_US, block_sizes, places, plan_mainshocks, positive_distance_h
+
+__all__ = ["Request", "binomial_interval", "calibrate", "judge_world", "rate_lines", "summarise"]
+
+HOURS = (6.0, 24.0)
+DRAWS = 199
+ALPHA = 0.05
+NAIVE_WINDOWS, NAIVE_BACKGROUND, NAIVE_SHUFFLES = 12, 200, 199
+INJECTED_H = 24.0
+FLUSH_EVERY = 20
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked: kind and number of worlds, size of an injected rate increase, seed, K."""
+
+    kind: str
+    worlds: int
+    size: float = 0.0
+    seed: int = 0
+    mainshocks: int = 3
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise StudyError(f"--kind {self.kind}: no such kind of world; {nearest(self.kind, KINDS)}")
+
+
+def binomial_interval(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Return the exact two-sided interval of a rate (Clopper & Pearson 1934).
+
+    Examples
+    --------
+    >>> [round(x, 4) for x in binomial_interval(117, 2000)]
+    [0.0486, 0.0697]
+    """
+    from scipy.special import betaincinv
+
+    tail = (1 - level) / 2
+    low = 0.0 if k == 0 else float(betaincinv(k, n - k + 1, tail))
+    high = 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - tail))
+    return low, high
+
+
+# --- one world -------------------------------------------------------------------------------------------------------
+
+
+def world_study(world: NullWorld, seed: int, kind: str) -> Study:
+    """Return the study of a world: label-free scores at `uniform` and `etas`, 199 draws, steps of two hours."""
+    rows = world.events.iloc[world.mainshocks]
+    start, end = (datetime.fromtimestamp(t / 1e6, UTC) for t in (world.start_us, world.end_us))
+    return study_from_dict(
+        {
+            "study": {
+                "name": "world",
+                "seed": seed,
+                "start": start,
+                "end": end,
+                "region": {"min_latitude": 40, "max_latitude": 46, "min_longitude": 10, "max_longitude": 16},
+            },
+            "catalog": {"source": "file:world", "min_magnitude": MC},
+            "mainshock": [
+                {"name": f"M{k}", "time": t.to_pydatetime(), "magnitude": float(m), "latitude": 43.0, "longitude": 13.0}
+                for k, (t, m) in enumerate(zip(rows["time"], rows["magnitude"], strict=True), start=1)
+            ],
+            "windows": {"hours": list(HOURS), "step_h": 2},
+            "evaluation": {
+                "backgrounds": ["uniform", "etas"],
+                "draws": DRAWS,
+                "shifts": DRAWS,
+                "primary": {"hours": HOURS[0] if kind == "confounder" else HOURS[1]},
+            },
+        }
+    )
+
+
+def judge_world(request: Request, index: int) -> dict[str, Any] | None:
+    """Make one world, run the protocol on it, and return what was found; None where it has no K mainshocks.
+
+    Parameters
+    ----------
+    request : Request
+    index : int
+        Number of the world: with the seed, all of its randomness.
+    """
+    rng = np.random.default_rng([request.seed, KINDS.index(request.kind), index])
+    distance_h = max(HOURS) + 2 * 24.0 + 2.0
+    world = null_world(request.kind, request.mainshocks, distance_h, rng)
+    if world is None:
+        return None
+    if request.size:
+        world = _with_precursor(world, request.size, rng)
+    study = world_study(world, int(rng.integers(2**31)), request.kind)
+    where = places(study, plan_mainshocks(study, world.events))
+    rates = fit_places(study, where, world.events, {"options": FitOptions(starts=1)})
+    plan = planning.make_plan(study, Catalog(world.events), rates)
+    assert positive_distance_h(study) == distance_h
+    tables = planning.tables_of(study, plan, planning.compute_features(study, plan))
+    found = evaluate(study, tables, label_free=True)
+    return {
+        "index": index,
+        "merged": max(block_sizes(plan.mainshocks)) > 1,
+        "fitted": bool(rates.fits),
+        **_figures(found),
+        **_naive(plan, tables.features["catalog"], rng),
+    }
+
+
+def _figures(found: Evaluation) -> dict[str, Any]:
+    """Return the primary cell's figures, whether any other cell is significant, and every word."""
+    cells = {c.key: c for c in found.cells}
+    modality, score, hours, _, layout = found.primary
+    at_uniform = cells[modality, score, hours, "uniform", layout]
+    rate = cells[modality, "event_rate", hours, "uniform", layout]
+    others = [p for key, p in found.p_adjusted.items() if key[3] == found.headline]
+    words = Counter(v.word for key, v in found.verdicts.items() if key != found.primary)
+    return {
+        "auc": found.primary_cell.auc,
+        "p_pseudo": found.primary_cell.p_pseudo,
+        "p_adjusted": min(others, default=None),
+        "p_pseudo_uniform": at_uniform.p_pseudo,
+        "p_shift_uniform": at_uniform.p_shift,
+        "p_pseudo_rate_uniform": rate.p_pseudo,
+        "auc_rate_uniform": rate.auc,
+        "word": found.verdicts[found.primary].word,
+        "other_words": dict(words),
+    }
+
+
+def _with_precursor(world: NullWorld, size: float, rng: np.random.Generator) -> NullWorld:
+    """Return a world with `size` times the mean rate added over the last 24 h before each mainshock."""
+    rate = len(world.events) / ((world.end_us - world.start_us) / HOUR_US + 365 * 24)
+    added = []
+    for row in world.mainshocks:
+        shock = world.events.iloc[row]
+        n = rng.poisson(size * rate * INJECTED_H)
+        seconds = -rng.random(n) * INJECTED_H * 3600 - 120
+        extra = pd.DataFrame([shock] * n).assign(
+            time=[shock["time"] + pd.Timedelta(seconds=round(s)) for s in seconds],
+            magnitude=np.minimum(MC + rng.exponential(1 / np.log(10), n), shock["magnitude"] - 0.5),
+            event_id=[f"p{row}-{i}" for i in range(n)],
+        )
+        added.append(extra)
+    times = world.events["time"].iloc[world.mainshocks]
+    events = pd.concat([world.events, *(a for a in added if len(a))]).sort_values("time", ignore_index=True)
+    return NullWorld(events, np.flatnonzero(events["time"].isin(times)), world.start_us, world.end_us)
+
+
+def _naive(plan: planning.Plan, features: pd.DataFrame, rng: np.random.Generator) -> dict[str, Any]:
+    """Return the p-values of a naive analyst: twelve 6 h windows before each mainshock, taken as independent."""
+    windows = plan.windows
+    short = windows["hours"].eq(HOURS[0])
+    grid = windows.loc[short & (windows["kind"].eq("background") | windows["reason"].eq("zone"))]
+    ends = times_us(grid["end"])
+    table = features.set_index("window_id").loc[grid["window_id"]]
+    columns = ["event_rate", "max_magnitude", "cumulative_moment"]
+    positive = np.concatenate([_last_before(ends, int(t)) for t in _positive_ends(windows, short)])
+    candidates = np.flatnonzero(grid["kind"].eq("background"))
+    background = rng.choice(candidates, min(NAIVE_BACKGROUND, len(candidates)), replace=False)
+    chosen = np.concatenate([positive, background])
+    labels = np.arange(len(chosen)) < len(positive)
+    x = table[columns].to_numpy()[chosen]
+    result = delong(x[:, 0], labels)
+    shuffled = [delong(x[:, 0], rng.permutation(labels)).auc for _ in range(NAIVE_SHUFFLES)]
+    return {
+        "naive_shuffle": one_sided_p(result.auc, np.array(shuffled)),
+        "naive_delong": result.p / 2 if result.z > 0 else 1 - result.p / 2,
+        "naive_k_fold_auc": _k_fold_auc(x, labels, rng),
+    }
+
+
+def _positive_ends(windows: pd.DataFrame, short: pd.Series) -> Integers:
+    return times_us(windows.loc[short & windows["kind"].eq("positive"), "end"])
+
+
+def _last_before(ends: Integers, time: int) -> Integers:
+    last = int(np.searchsorted(ends, time, side="right"))
+    return np.arange(max(0, last - NAIVE_WINDOWS // 2), last)  # every second hour of the last twelve
+
+
+def _k_fold_auc(x: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> float:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    folds = StratifiedKFold(5, shuffle=True, random_state=int(rng.integers(2**31)))
+    model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000))
+    return delong(cross_val_predict(model, x, labels, cv=folds, method="decision_function"), labels).auc
+
+
+# --- many worlds -----------------------------------------------------------------------------------------------------
+
+
+def calibrate(
+    request: Request, out: Path, *, workers: int = 1, progress: Callable[[float, str], None] | None = None
+) -> dict[str, Any]:
+    """Judge worlds that are not judged yet, and write ``calibration.json`` and ``calibration.png``.
+
+    Parameters
+    ----------
+    request : Request
+    out : Path
+        Folder; each judged world is a line of ``worlds.jsonl``, so that an interrupted run continues.
+    workers : int
+        Processes.
+    progress : callable, optional
+
+    Returns
+    -------
+    dict
+        As `summarise`.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    _same_request(out, request)
+    path = out / "worlds.jsonl"
+    rows = _judged(path)
+    left = [index for index in range(request.worlds) if index not in rows]
+    new: list[str] = []
+    for done, (index, row) in enumerate(_judge_all(request, left, workers), start=1):
+        rows[index] = row
+        new.append(json.dumps({"index": index, "row": row}))
+        if len(new) >= FLUSH_EVERY or done == len(left):
+            _append(path, new)
+            new = []
+        if progress:
+            progress(done / len(left), f"{request.kind} worlds")
+    counted = [rows[i] for i in sorted(rows) if i < request.worlds]
+    rates = summarise(request, [row for row in counted if row is not None])
+    write_bytes(out / "calibration.json", strict_json(rates).encode())
+    write_bytes(out / "calibration.png", _figure(rates))
+    return rates
+
+
+def _same_request(out: Path, request: Request) -> None:
+    """Refuse a folder of other worlds; more worlds of the same kind may join."""
+    path = out / "request.json"
+    mine = {**asdict(request), "seisprobe": __version__}
+    mine.pop("worlds")
+    if path.exists():
+        known = json.loads(path.read_text())
+        if known != mine:
+            differs = ", ".join(f"{k} ({known.get(k)} → {mine[k]})" for k in mine if known.get(k) != mine[k])
+            raise FolderError(f"{out}: holds other worlds ({differs}); name another folder with --out")
+    else:
+        write_bytes(path, json.dumps(mine).encode())
+
+
+def _judged(path: Path) -> dict[int, dict[str, Any] | None]:
+    rows: dict[int, dict[str, Any] | None] = {}
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # a line cut by a kill: that world is judged again
+        rows[entry["index"]] = entry["row"]
+    return rows
+
+
+def _append(path: Path, lines: Iterable[str]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write("\n" + "\n".join(lines) + "\n")  # a cut line before stays a line of its own
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _judge_all(request: Request, indices: list[int], workers: int) -> Iterable[tuple[int, dict[str, Any] | None]]:
+    """Yield each world's index and row; what a world gives does not depend on who made it."""
+    if workers == 1:
+        for index in indices:
+            yield index, judge_world(request, index)
+        return
+    threads = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    os.environ.update(dict.fromkeys(threads, "1"))  # read when a worker loads its libraries: one thread each
+    try:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            jobs = {index: pool.submit(judge_world, request, index) for index in indices}
+            for index, job in jobs.items():
+                yield index, job.result()
+    finally:
+        for name, value in threads.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def summarise(request: Request, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return rates with exact intervals, over all worlds and apart for blocks apart and merged.
+
+    Returns
+    -------
+    dict
+        ``kind, worlds, size, mainshocks, rates: {name: {k, n, low, high}}, words: {word: n}``, and the same two again
+        under ``blocks_apart`` and ``blocks_merged``.
+    """
+    groups = {
+        "": rows,
+        "blocks_apart": [r for r in rows if not r["merged"]],
+        "blocks_merged": [r for r in rows if r["merged"]],
+    }
+    made: dict[str, Any] = {
+        "kind": request.kind,
+        "worlds": len(rows),
+        "size": request.size,
+        "mainshocks": request.mainshocks,
+    }
+    for name, group in groups.items():
+        found = {"rates": _rates(group), "words": dict(sorted(Counter(r["word"] for r in group).items()))}
+        made |= found if not name else {name: {"worlds": len(group), **found}}
+    return made
+
+
+def _rates(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    names = {
+        "p_pseudo": "p_pseudo",
+        "p_adjusted": "p_adjusted",
+        "p_pseudo_uniform": "p_pseudo_uniform",
+        "p_shift": "p_shift_uniform",
+        "naive_label_shuffle": "naive_shuffle",
+        "naive_delong": "naive_delong",
+    }
+    rates = {name: _rate([r[key] <= ALPHA for r in rows if r[key] is not None]) for name, key in names.items()}
+    rates["word_detected_or_suggestive"] = _rate([r["word"] in ("DETECTED", "SUGGESTIVE") for r in rows])
+    rates["naive_k_fold_auc_over_0.7"] = _rate([r["naive_k_fold_auc"] > 0.7 for r in rows])
+    return rates
+
+
+def _rate(hits: list[bool]) -> dict[str, Any]:
+    k, n = sum(hits), len(hits)
+    low, high = binomial_interval(k, n) if n else (0.0, 1.0)
+    return {"k": k, "n": n, "low": low, "high": high}
+
+
+def rate_lines(rates: Mapping[str, Any]) -> list[str]:
+    """Return a calibration for a person: each rate with its interval, then the words."""
+    lines = [f"{rates['worlds']} {rates['kind']} worlds, size {rates['size']:g}, K = {rates['mainshocks']}"]
+    for name, rate in rates["rates"].items():
+        share = rate["k"] / rate["n"] if rate["n"] else float("nan")
+        interval = f"[{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
+        lines.append(f"  {name:<28} {rate['k']:>5} of {rate['n']:<5} {100 * share:5.1f}%  {interval}")
+    return [*lines, *(f"  {word}: {n}" for word, n in rates["words"].items())]
+
+
+def _figure(rates: Mapping[str, Any]) -> bytes:
+    """Draw the rates with their intervals against the nominal 5%."""
+    from io import BytesIO
+
+    from matplotlib.figure import Figure
+
+    named = {n: r for n, r in rates["rates"].items() if r["n"]}
+    figure = Figure(figsize=(7, 0.45 * len(named) + 1.2), layout="constrained")
+    axes = figure.add_subplot()
+    for row, rate in enumerate(named.values()):
+        share = rate["k"] / rate["n"]
+        axes.errorbar(
+            100 * share, row, xerr=[[100 * (share - rate["low"])], [100 * (rate["high"] - share)]],
+            fmt="o", color="#0072B2" if row < len(named) - 4 else "#D55E00", capsize=3,
+        )  # fmt: skip
+    axes.axvline(100 * ALPHA, color="0.4", linestyle="--")
+    axes.set_yticks(range(len(named)), [name.replace("_", " ") for name in named])
+    axes.invert_yaxis()
+    axes.set_xlim(0, None)
+    axes.set_xlabel(f"worlds called significant (%), {rates['worlds']} {rates['kind']} worlds; dashed: nominal 5%")
+    image = BytesIO()
+    figure.savefig(image, format="png", dpi=110, metadata={"Software": None})
+    return image.getvalue()

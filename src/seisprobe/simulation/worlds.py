@@ -1,0 +1,130 @@
+"""Null worlds for calibration: catalogs in which nothing precedes the largest events, each with a trap of its own.
+
+============  =====================================================================================================
+stationary    temporal ETAS with a constant background: clustering and nothing else
+poisson       no clustering at all
+drift         no clustering; the rate grows threefold over the record
+daily         no clustering; half of the small events are missed in working hours, Monday to Friday
+confounder    as `daily`, and the mainshocks are the largest events of the night, when small events are not missed
+============  =====================================================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from seisprobe.catalog import EVENT_COLUMNS, Floats, Integers
+from seisprobe.etas import EtasParameters, branching_ratio, draw_magnitudes, simulate
+
+__all__ = ["KINDS", "NullWorld", "null_world"]
+
+KINDS = ("stationary", "poisson", "drift", "daily", "confounder")
+DAY_US = 86_400_000_000
+START_US = 1_577_836_800_000_000  # 2020-01-01, a Wednesday: any date does, weekdays matter
+DAYS, LEAD_IN_DAYS = 365.0, 365.0
+MC, B, LARGEST = 2.0, 1.0, 7.0
+ALPHA, C_DAYS, P = 1.8, 0.005, 1.12
+BRANCHING, BACKGROUND_PER_DAY = 0.7, 0.9
+POISSON_PER_DAY = 1.6
+WORKING_HOURS, MISSED_BY_DAY = (6.0, 18.0), 0.5
+NIGHT_HOURS = (0.0, 5.0)
+
+
+@dataclass(frozen=True)
+class NullWorld:
+    """A catalog and its mainshocks: the K largest events more than D apart, in order of time.
+
+    Parameters
+    ----------
+    events : DataFrame
+        Event table with a year of history.
+    mainshocks : ndarray of int64, shape (K,)
+        Rows of `events`.
+    start_us, end_us : int
+        The study's period, microseconds since 1970.
+    """
+
+    events: pd.DataFrame
+    mainshocks: Integers
+    start_us: int
+    end_us: int
+
+
+def null_world(kind: str, mainshocks: int, distance_h: float, rng: np.random.Generator) -> NullWorld | None:
+    """Return a world of one kind, None where its catalog has no K events far enough apart.
+
+    Parameters
+    ----------
+    kind : str
+        One of `KINDS`.
+    mainshocks : int
+        K.
+    distance_h : float
+        D: mainshocks are more than this apart, and the first this long after the start.
+    rng : Generator
+    """
+    days, magnitudes = _clustered(rng) if kind == "stationary" else _unclustered(kind, rng)
+    eligible = (days > distance_h / 24) & (days < DAYS - 2.0)
+    if kind == "confounder":
+        hour = 24 * (days % 1.0)
+        eligible &= (hour >= NIGHT_HOURS[0]) & (hour < NIGHT_HOURS[1])
+    chosen = _largest_apart(days, magnitudes, eligible, mainshocks, distance_h / 24)
+    if len(chosen) < mainshocks:
+        return None
+    end_us = START_US + round(DAYS * DAY_US)
+    return NullWorld(_table(days, magnitudes, rng), chosen, START_US, end_us)
+
+
+def _clustered(rng: np.random.Generator) -> tuple[Floats, Floats]:
+    unit = EtasParameters(BACKGROUND_PER_DAY, 1.0, ALPHA, C_DAYS, P, mc=MC)
+    k = BRANCHING / branching_ratio(unit, B, LARGEST)
+    parameters = EtasParameters(BACKGROUND_PER_DAY, k, ALPHA, C_DAYS, P, mc=MC)
+    world = simulate(parameters, DAYS, rng, b=B, max_magnitude=LARGEST, lead_in_days=LEAD_IN_DAYS)
+    return world.times_days, world.magnitudes
+
+
+def _unclustered(kind: str, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    n = rng.poisson(POISSON_PER_DAY * (DAYS + LEAD_IN_DAYS))
+    share = rng.random(n)
+    if kind == "drift":
+        share = (np.sqrt(1.0 + 8.0 * share) - 1.0) / 2.0  # density 0.5 + x: three times the rate at the end
+    days = np.sort(share * (DAYS + LEAD_IN_DAYS) - LEAD_IN_DAYS)
+    magnitudes = draw_magnitudes(n, rng, mc=MC, b=B, max_magnitude=LARGEST)
+    if kind in ("daily", "confounder"):
+        hour, weekday = 24 * (days % 1.0), np.floor(days + 2) % 7  # the start is a Wednesday
+        working = (hour >= WORKING_HOURS[0]) & (hour < WORKING_HOURS[1]) & (weekday < 5)
+        missed = working & (magnitudes < MC + 1.0) & (rng.random(n) < MISSED_BY_DAY)
+        days, magnitudes = days[~missed], magnitudes[~missed]
+    return days, magnitudes
+
+
+def _largest_apart(days: Floats, magnitudes: Floats, eligible: np.ndarray, most: int, distance: float) -> Integers:
+    """Return the rows of the largest eligible events, each more than `distance` days from every larger one chosen."""
+    chosen: list[int] = []
+    for row in np.argsort(-magnitudes, kind="stable"):
+        if eligible[row] and all(abs(days[row] - days[other]) > distance for other in chosen):
+            chosen.append(int(row))
+            if len(chosen) == most:
+                break
+    return np.array(sorted(chosen), dtype=np.int64)
+
+
+def _table(days: Floats, magnitudes: Floats, rng: np.random.Generator) -> pd.DataFrame:
+    n = len(days)
+    times = START_US + np.round(days * DAY_US).astype(np.int64)
+    table = pd.DataFrame(
+        {
+            "event_id": [f"w{row}" for row in range(n)],
+            "time": pd.to_datetime(times, unit="us", utc=True).as_unit("us"),
+            "latitude": 43.0 + 0.05 * rng.standard_normal(n),
+            "longitude": 13.0 + 0.05 * rng.standard_normal(n),
+            "depth_km": 9.0 + rng.standard_normal(n),
+            "magnitude": magnitudes,
+        }
+    )
+    for column in EVENT_COLUMNS[6:]:
+        table[column] = ""
+    return table[list(EVENT_COLUMNS)]
