@@ -16,7 +16,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 VENV = os.path.join(HERE, ".venv")
 BIN = os.path.join(VENV, "Scripts" if os.name == "nt" else "bin")
 STAMP = os.path.join(VENV, "seisprobe-installed")
-VERBS = ("demo", "test", "setup")
+EXTRAS = {"demo": "", "test": "[test]", "setup": "[test]"}
 
 
 def fail(message, status=1):
@@ -26,7 +26,7 @@ def fail(message, status=1):
 
 def wanted():
     """Return what the environment must match: the interpreter, this folder, what it declares and locks."""
-    digest = hashlib.sha256((sys.version + HERE).encode())
+    digest = hashlib.sha256((sys.version + HERE).encode("utf-8"))
     for name in ("pyproject.toml", "requirements.lock"):
         with open(os.path.join(HERE, name), "rb") as file:
             digest.update(file.read())
@@ -41,24 +41,26 @@ def installed():
         return ""
 
 
-def set_up():
+def set_up(extras):
     import shutil
     import venv
 
-    if installed() == wanted():
+    found = installed()
+    if found in (wanted() + extras, wanted() + "[test]"):
         return
     print("setting up .venv (once; a few minutes)", file=sys.stderr)
     try:
-        venv.EnvBuilder(with_pip=True, clear=os.path.isdir(VENV)).create(VENV)
+        if not found.startswith(wanted()):
+            venv.EnvBuilder(with_pip=True, clear=os.path.isdir(VENV)).create(VENV)
     except (subprocess.CalledProcessError, OSError) as error:
         shutil.rmtree(VENV, ignore_errors=True)
         fail("cannot make a virtual environment (%s); on Debian or Ubuntu install python3-venv, then run this again" % error)
     pip = [os.path.join(BIN, "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     lock = os.path.join(HERE, "requirements.lock")
-    if subprocess.call(pip + ["--constraint", lock, "--editable", HERE + "[test]"]):
+    if subprocess.call(pip + ["--constraint", lock, "--editable", HERE + extras]):
         fail("pip could not install what requirements.lock names; check the connection to the package index, then run this again")
     with open(STAMP, "w") as file:
-        file.write(wanted())
+        file.write(wanted() + extras)
 
 
 def main():
@@ -69,9 +71,9 @@ def main():
             2,
         )
     arguments = sys.argv[1:]
-    if not arguments or arguments[0] not in VERBS:
-        fail("say what to do: %s" % ", ".join("python3 bootstrap.py " + verb for verb in VERBS), 2)
-    set_up()
+    if not arguments or arguments[0] not in EXTRAS:
+        fail("say what to do: %s" % ", ".join("python3 bootstrap.py " + verb for verb in sorted(EXTRAS)), 2)
+    set_up(EXTRAS[arguments[0]])
     python = os.path.join(BIN, "python")
     commands = {
         "demo": [python, "-m", "seisprobe", "demo"],

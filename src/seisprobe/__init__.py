@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from seisprobe.errors import SeisprobeError
     from seisprobe.evaluation.scores import auc_percentile, delong, delong_paired
     from seisprobe.pipeline import plan, run
+    from seisprobe.seisclip import load_model, spectrogram
     from seisprobe.study import Study, load_study
 
 __version__ = "0.1.0"
@@ -21,9 +22,11 @@ _HOMES = {
     "auc_percentile": "seisprobe.evaluation.scores",
     "delong": "seisprobe.evaluation.scores",
     "delong_paired": "seisprobe.evaluation.scores",
+    "load_model": "seisprobe.seisclip",
     "load_study": "seisprobe.study",
     "plan": "seisprobe.pipeline",
     "run": "seisprobe.pipeline",
+    "spectrogram": "seisprobe.seisclip",
 }
 
 __all__ = [
@@ -33,9 +36,11 @@ __all__ = [
     "auc_percentile",
     "delong",
     "delong_paired",
+    "load_model",
     "load_study",
     "plan",
     "run",
+    "spectrogram",
 ]
 
 

@@ -70,6 +70,9 @@ def _usage_or_bug(error: Exception) -> None:
     if isinstance(error, typer.Exit):
         sys.exit(error.exit_code)
     message = getattr(error, "format_message", None)
+    if message is not None and "\n" in message():
+        typer.echo(message(), err=True)  # no command was given: the help itself
+        sys.exit(2)
     if message is not None:
         _fail(f"{message()} (see seisprobe --help)", 2)
     if isinstance(error, MemoryError | OSError):
@@ -97,11 +100,18 @@ def _talking(*, quiet: bool, verbose: bool) -> Iterator[Callable[[float, str], N
     handler.setLevel(logging.ERROR if quiet else logging.DEBUG)
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.addHandler(handler)
-    bar = tqdm(total=1000, delay=2, disable=quiet, file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed}<{remaining}")
+    bar = tqdm(
+        total=1000,
+        delay=2,
+        mininterval=1 if sys.stderr.isatty() else 15,
+        disable=quiet,
+        file=sys.stderr,
+        bar_format="{l_bar}{bar}| {elapsed}<{remaining}",
+    )
 
     def progress(share: float, text: str) -> None:
         bar.set_description_str(text, refresh=False)
-        bar.update(max(0, round(1000 * share) - bar.n))
+        bar.update(round(1000 * share) - bar.n)
 
     try:
         yield progress
@@ -248,3 +258,93 @@ def calibrate(
     with _talking(quiet=quiet, verbose=False) as progress:
         rates = calibrate(Request(kind, worlds, size, seed, mainshocks), out, workers=workers, progress=progress)
     typer.echo("\n".join(rate_lines(rates)))
+
+
+weights_app = typer.Typer(
+    help="Keep and check SeisCLIP's weights.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
+)
+app.add_typer(weights_app, name="weights")
+WeightsDir = Annotated[
+    Path | None, typer.Option("--weights-dir", metavar="DIR", help="Folder of weights.  [default: the user's cache]")
+]
+WeightsName = Annotated[str, typer.Argument(metavar="NAME", help="For example seisclip-120.", show_default=False)]
+
+
+def _show(found: Any, lines: Callable[[], list[str]], *, as_json: bool) -> None:
+    from seisprobe.storage import strict_json
+
+    typer.echo(strict_json(found) if as_json else "\n".join([*lines(), ""]), nl=False)
+
+
+@weights_app.command("list")
+def list_weights(weights_dir: WeightsDir = None, as_json: Json = False) -> None:
+    """List known and installed weights."""
+    from seisprobe import seisclip
+
+    rows = seisclip.list_weights(weights_dir)
+    state = {True: "installed", False: "not here"}
+    _show(rows, lambda: [f"{r['name']:<20} {state[r['installed']]:<10} {r['path'] or r['page'] or ''}" for r in rows],
+          as_json=as_json)  # fmt: skip
+
+
+@weights_app.command("add")
+def add_weights(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An official .pt, or .safetensors.", show_default=False)],
+    name: Annotated[str | None, typer.Option("--name", help="Name to keep it under.")] = None,
+    weights_dir: WeightsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Check a checkpoint and keep it."""
+    from seisprobe import seisclip
+
+    _show_added(seisclip.add_weights(file, name, weights_dir), as_json=as_json)
+
+
+@weights_app.command("fetch")
+def fetch_weights(name: WeightsName, weights_dir: WeightsDir = None, as_json: Json = False) -> None:
+    """Download official weights and keep them."""
+    from seisprobe import seisclip
+
+    with _talking(quiet=as_json, verbose=False) as progress:
+        record = seisclip.fetch_weights(
+            name, weights_dir, progress=lambda done, total: progress(done / total if total else 0.0, name)
+        )
+    _show_added(record, as_json=as_json)
+
+
+def _show_added(record: dict[str, Any], *, as_json: bool) -> None:
+    keys = ("name", "path", "sha256", "git_blob", "said")
+    _show(record, lambda: [f"{key:<9} {record[key]}" for key in keys], as_json=as_json)
+
+
+@weights_app.command("info")
+def weights_info(name: WeightsName, weights_dir: WeightsDir = None, as_json: Json = False) -> None:
+    """Say all that is known of installed weights."""
+    from seisprobe import seisclip
+
+    found = seisclip.weights_info(name, weights_dir)
+    _show(found, lambda: [f"{key:<9} {value}" for key, value in found.items()], as_json=as_json)
+
+
+@weights_app.command("check")
+def check_weights(
+    name: WeightsName,
+    weights_dir: WeightsDir = None,
+    threads: Annotated[int, typer.Option("--threads", min=0, help="0: one a processor.")] = 0,
+    compiled: Annotated[bool, typer.Option("--compiled", help="Also torch.compile: half a minute each.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Encode a built-in minute with every backend."""
+    from seisprobe import seisclip
+
+    rows = seisclip.check_weights(name, weights_dir, threads=threads, compiled=compiled)
+    _show(rows, lambda: [_checked_line(row) for row in rows], as_json=as_json)
+
+
+def _checked_line(row: dict[str, Any]) -> str:
+    what = f"{row['backend']:<9} {row['precision']:<9}"
+    if "skipped" in row:
+        return f"{what} skipped: {row['skipped']}"
+    return (
+        f"{what} {row['shape']} norm {row['norm']:.4f} cosine {row['cosine']:.6f} {row['windows_per_s']:.0f} windows/s"
+    )

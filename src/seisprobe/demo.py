@@ -44,7 +44,7 @@ def demo_study(folder: Path, seed: int) -> Study:
                 {"name": name, "time": time, "magnitude": magnitude, "latitude": latitude, "longitude": longitude}
                 for name, time, magnitude, latitude, longitude in MAINSHOCKS
             ],
-            "evaluation": {"primary": {"hours": 24}},
+            "evaluation": {"primary": {"hours": 24}, "synthetic_catalogs": 0},
         }
     )
 

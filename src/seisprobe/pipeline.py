@@ -15,7 +15,7 @@ import pandas as pd
 
 from seisprobe import __version__
 from seisprobe.catalog import Catalog, select_events, table_sha256
-from seisprobe.errors import FolderError, StudyError
+from seisprobe.errors import DataFileError, FolderError, StudyError
 from seisprobe.etas import EtasFit
 from seisprobe.evaluation.judgement import Evaluation, Key, evaluate, primary_cell
 from seisprobe.folder import claim, known_study, stored_study, wipe_computed
@@ -24,7 +24,7 @@ from seisprobe.planning import Plan, background_table, check, compute_features, 
 from seisprobe.result import result_of
 from seisprobe.sensitivity import Variant, variants
 from seisprobe.setting import fit_places
-from seisprobe.sources import open_event_source
+from seisprobe.sources import EventSource, open_event_source
 from seisprobe.storage import read_table, strict_json, write_bytes, write_table
 from seisprobe.study import Study, load_study, study_fingerprint
 from seisprobe.synthetic import synthetic_p
@@ -57,19 +57,28 @@ def read_catalog(study: Study, folder: Path | None, progress: Progress | None = 
     """
     assert study.catalog is not None
     options = study.catalog
-    source = open_event_source(
-        options.source,
-        folder=Path.cwd(),
-        columns=options.columns,
-        parts=folder / "catalog-parts" if folder else None,
-        progress=progress,
-    )
     stored = read_table(folder / "catalog.parquet") if folder else None
+    source: EventSource | None
+    try:
+        source = open_event_source(
+            options.source,
+            folder=Path.cwd(),
+            columns=options.columns,
+            parts=folder / "catalog-parts" if folder else None,
+            progress=progress,
+        )
+    except DataFileError:
+        if stored is None:
+            raise
+        source = None  # the file is gone: what was read of it stands in the folder
     if stored is not None:
         table, stamp = stored
         _same_file(folder, source, stamp)
         catalog = Catalog(table, json.loads(stamp["dropped"]), tuple(json.loads(stamp["notes"])))
+        identity = stamp["source"]
     else:
+        assert source is not None
+        identity = source.identity
         log.info("catalog: reading %s", source.identity)
         region = study.study.region
         start = pd.Timestamp(study.study.start)
@@ -83,10 +92,11 @@ def read_catalog(study: Study, folder: Path | None, progress: Progress | None = 
             minmagnitude=options.min_magnitude,
         )
         if folder:
-            stamp = {"dropped": json.dumps(dict(catalog.dropped)), "notes": json.dumps(list(catalog.notes))}
-            write_table(folder / "catalog.parquet", catalog.events, {**stamp, "file": _file_sha256(source)})
+            stamp = {"source": identity, "file": _file_sha256(source), "dropped": json.dumps(dict(catalog.dropped))}
+            stamp["notes"] = json.dumps(list(catalog.notes))
+            write_table(folder / "catalog.parquet", catalog.events, stamp)
             _remove_parts(folder / "catalog-parts")
-    return catalog, _described(study, catalog, source.identity)
+    return catalog, _described(study, catalog, identity)
 
 
 def _file_sha256(source: Any) -> str:
@@ -101,7 +111,7 @@ def _same_file(folder: Path | None, source: Any, stamp: Mapping[str, str]) -> No
     now = _file_sha256(source)
     if now and stamp.get("file") and now != stamp["file"]:
         raise FolderError(
-            f"{folder}: its catalog was read from {source.identity}, which has changed since; name another folder with"
+            f"{folder}: its catalog was read from {stamp['source']}, which has changed since; name another folder with"
             " --out"
         )
 
@@ -136,9 +146,9 @@ def plan(study: str | Path | Study, *, settings: Iterable[str] = (), progress: P
     folder = Path(study.study.name)
     try:
         known = known_study(folder, study) and (folder / "catalog.parquet").exists()
-    except FolderError:
-        known = False  # another study's folder is no hindrance to a plan
-    catalog, _ = read_catalog(study, folder if known else None, progress)
+        catalog, _ = read_catalog(study, folder if known else None, progress)
+    except FolderError:  # the folder is another study's, or of an older catalog: no hindrance to a plan
+        catalog, _ = read_catalog(study, None, progress)
     return make_plan(study, catalog)
 
 
@@ -239,7 +249,8 @@ def _with_synthetic(study: Study, made: Plan, evaluation: Evaluation, progress: 
     """Return the evaluation with p_etas of the catalog's cells at `etas`, or why there is none."""
     if "etas" not in study.evaluation.backgrounds:
         return evaluation
-    log.info("synthetic catalogs: the study asked again where clustering is all there is")
+    if study.evaluation.synthetic_catalogs:
+        log.info("p_etas: asking %d synthetic catalogs", study.evaluation.synthetic_catalogs)
     found = synthetic_p(study, made.setting, made.mainshocks, evaluation.cells, progress)
     cells = []
     for cell in evaluation.cells:

@@ -218,6 +218,7 @@ class EvaluationOptions(Options):
     shifts: Annotated[int, Field(ge=1)] = 2000
     draws: Annotated[int, Field(ge=1)] = 2000
     logistic_draws: Annotated[int, Field(ge=1)] = 199
+    synthetic_catalogs: Annotated[int, Field(ge=0)] = 500
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     recall: Annotated[float, Field(gt=0, le=1)] = 0.8
     effect_of_interest: Annotated[float, Field(gt=0.5, lt=1)] = 0.75

@@ -30,11 +30,11 @@ from seisprobe.windows import DAY_US, block_sizes, positive_distance_h
 __all__ = ["Synthetic", "synthetic_p"]
 
 log = logging.getLogger("seisprobe")
-CATALOGS, MOST_TRIES = 500, 20_000
+MOST_TRIES = 20_000
 LEAD_IN_DAYS = 365.0
 BRANCHING = 0.95
 LAW = FitOptions(b=1.0, max_magnitude=7.0, starts=1)
-COARSE_STEP_H = 6.0
+COARSE_STEP_H = 12.0
 DELTA_M = 0.1
 
 
@@ -70,6 +70,9 @@ def synthetic_p(
     -------
     Synthetic
     """
+    wanted = study.evaluation.synthetic_catalogs
+    if not wanted:
+        return Synthetic({}, "the study asks for no synthetic catalogs")
     if not setting.rates.parameters:
         return Synthetic({}, setting.rates.why_none)
     if study.windows.radius_km is not None:
@@ -87,11 +90,9 @@ def synthetic_p(
         for key, auc in _auc_of(found, asked).items():
             nulls[key].append(auc)
         if progress:
-            progress(kept / CATALOGS, "synthetic catalogs")
-    if kept < CATALOGS:
-        return Synthetic(
-            {}, f"{kept} of {CATALOGS} synthetic catalogs have the study's blocks after {MOST_TRIES} tries"
-        )
+            progress(kept / wanted, "synthetic catalogs")
+    if kept < wanted:
+        return Synthetic({}, f"{kept} of {wanted} synthetic catalogs have the study's blocks after {MOST_TRIES} tries")
     return Synthetic({key: one_sided_p(auc, np.array(nulls[key])) for key, auc in asked.items() if auc is not None})
 
 
@@ -131,7 +132,7 @@ def _catalogs(
         events = _event_table(study, made.times_days, made.magnitudes)
         yield _study_of(study, events, rows), events, law
         kept += 1
-        if kept == CATALOGS:
+        if kept == study.evaluation.synthetic_catalogs:
             return
 
 
