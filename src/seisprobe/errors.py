@@ -7,6 +7,7 @@
     │   ├── StudyError                  the study file, or a --set on the command line
     │   ├── DataFileError               a catalog, waveform or table file
     │   └── FolderError                 the output folder holds something else
+    ├── StorageError (OSError)          a file that cannot be written: full disk, no permission
     ├── SourceError (OSError)           a data centre that cannot be reached, or answers with an error
     └── BusyError (RuntimeError)        another process works in the same study folder
 
@@ -25,6 +26,7 @@ __all__ = [
     "InputError",
     "SeisprobeError",
     "SourceError",
+    "StorageError",
     "StudyError",
     "nearest",
 ]
@@ -66,6 +68,10 @@ class DataFileError(InputError):
 
 class FolderError(InputError):
     """The output folder holds another study, or files that are not a study's."""
+
+
+class StorageError(SeisprobeError, OSError):
+    """A file cannot be written: full disk, no permission; what was there before stays."""
 
 
 class SourceError(SeisprobeError, OSError):

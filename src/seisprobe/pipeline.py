@@ -202,31 +202,46 @@ def _run_in(study: Study, folder: Path, progress: Progress | None) -> dict[str, 
     stamp = {"study": study_fingerprint(study), "catalog": source["sha256"], "seisprobe": __version__}
     result = _finished(folder, stamp, modalities_of(study))
     if result is None:
-        made = make_plan(study, catalog)
-        log.info("plan: %d windows", len(made.windows))
-        write_table(folder / "windows.parquet", made.windows, stamp)
-        write_table(folder / "backgrounds.parquet", background_table(made.backgrounds), stamp)
-        features = compute_features(study, made)
-        for name, table in features.items():
-            write_table(folder / "features" / f"{name}.parquet", table, stamp)
-        log.info("evaluation: %d modalities, %d lengths", len(features), len(study.windows.hours))
-        evaluation = evaluate(study, tables_of(study, made, features))
-        evaluation = _with_synthetic(study, made, evaluation, progress)
-        write_table(folder / "nulls.parquet", _null_table(evaluation), stamp)
-        write_table(folder / "etas.parquet", _residual_table(made.setting.rates.fits), stamp)
-        changes = _sensitivity(study, catalog, made, evaluation)
-        planned = (made.mainshocks, made.windows, made.backgrounds)
-        result = result_of(study, source, catalog, planned, made.setting.rates.fits, evaluation, changes)
-        _remember(folder, result)
-        (folder / "report.html").unlink(missing_ok=True)  # first: a report never stands beside a later result
-        write_bytes(folder / "result.json", strict_json(result).encode())
-        result = json.loads(strict_json(result))
+        result = _compute(study, folder, catalog, source, stamp, progress)
     else:
         log.info("evaluation: done before")
     if not (folder / "report.html").exists():
         report(folder)
     log.info("verdict: %s: %s", result["verdict"]["word"], result["verdict"]["why"])
     return result
+
+
+def _compute(
+    study: Study,
+    folder: Path,
+    catalog: Catalog,
+    source: Mapping[str, Any],
+    stamp: Mapping[str, str],
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Plan, compute features, judge, and write every table and the result, which is written last."""
+    made = make_plan(study, catalog)
+    log.info("plan: %d windows", len(made.windows))
+    write_table(folder / "windows.parquet", made.windows, stamp)
+    write_table(folder / "backgrounds.parquet", background_table(made.backgrounds), stamp)
+    features = compute_features(study, made)
+    for name, table in features.items():
+        write_table(folder / "features" / f"{name}.parquet", table, stamp)
+    log.info("evaluation: %d modalities, %d lengths", len(features), len(study.windows.hours))
+    evaluation = evaluate(study, tables_of(study, made, features))
+    del features
+    evaluation = _with_synthetic(study, made, evaluation, progress)
+    write_table(folder / "nulls.parquet", _null_table(evaluation), stamp)
+    write_table(folder / "etas.parquet", _residual_table(made.setting.rates.fits), stamp)
+    changes = _sensitivity(study, catalog, made, evaluation, progress)
+    planned = (made.mainshocks, made.windows, made.backgrounds)
+    result = result_of(study, source, catalog, planned, made.setting.rates.fits, evaluation, changes)
+    _remember(folder, result)
+    text = strict_json(result)
+    (folder / "report.html").unlink(missing_ok=True)
+    write_bytes(folder / "result.json", text.encode())
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 def _finished(folder: Path, stamp: Mapping[str, str], modalities: Mapping[str, Modality]) -> dict[str, Any] | None:
@@ -262,12 +277,16 @@ def _with_synthetic(study: Study, made: Plan, evaluation: Evaluation, progress: 
     return replace(evaluation, cells=tuple(cells))
 
 
-def _sensitivity(study: Study, catalog: Catalog, plan: Plan, evaluation: Evaluation) -> list[dict[str, Any]]:
+def _sensitivity(
+    study: Study, catalog: Catalog, plan: Plan, evaluation: Evaluation, progress: Progress | None
+) -> list[dict[str, Any]]:
     """Return AUC and p of the primary cell under each change of what might have been chosen otherwise."""
     changes = variants(study, plan.mainshocks, evaluation.primary)
     log.info("sensitivity: the primary cell under %d other choices", len(changes))
     rows = []
-    for variant in changes:
+    for number, variant in enumerate(changes):
+        if progress:
+            progress(number / len(changes), f"sensitivity: {variant.change}")
         auc, p, why = _under(variant, catalog, plan, evaluation.primary)
         rows.append({"change": variant.change, "auc": auc, "p": p, "why_null": why})
     return rows

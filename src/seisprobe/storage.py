@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from seisprobe.errors import FolderError
+from seisprobe.errors import StorageError
 
 __all__ = ["read_table", "strict_json", "write_bytes", "write_table"]
 
@@ -22,8 +23,8 @@ def write_bytes(path: Path, data: bytes) -> None:
 
     Raises
     ------
-    FolderError
-        When the folder cannot be written to.
+    StorageError
+        When it cannot be written; what was there before stays.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -34,8 +35,9 @@ def write_bytes(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise FolderError(
+        with suppress(OSError):
+            temporary.unlink()
+        raise StorageError(
             f"{path}: cannot be written: {error.strerror or error}; free the disk or use another"
         ) from None
 

@@ -26,7 +26,7 @@ from support.catalog_files import fdsn_text
 
 FRAMINGS = ("length", "chunked", "gzip", "bare")
 STATUS_FAULTS = ("429", "500", "502", "503", "504")
-FAULTS = (*STATUS_FAULTS, "refuse", "reset", "cut", "cut", "cut", "page", "linger", "slow")
+FAULTS = (*STATUS_FAULTS, "refuse", "reset", "cut", "cut", "cut", "page", "linger")
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Faults:
     """
 
     def __init__(
-        self, seed: int, *, share: float = 0.4, kinds: Sequence[str] = FAULTS, longest_row: int = 4, slow_s: float = 0.5
+        self, seed: int, *, share: float = 0.4, kinds: Sequence[str] = FAULTS, longest_row: int = 4, slow_s: float = 1.5
     ) -> None:
         self.rng = np.random.default_rng(seed)
         self.share = share

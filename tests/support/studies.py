@@ -28,12 +28,15 @@ def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
+NEW_YEAR = utc("2016-01-01")
+
+
 @dataclass(frozen=True)
 class World:
     """A record with mainshocks at given days; everything else follows from the seed."""
 
     seed: int = 0
-    start: datetime = utc("2016-01-01")
+    start: datetime = NEW_YEAR
     days: float = 120.0
     shocks: tuple[tuple[str, float, float], ...] = (("Alfa", 40.3, 6.0), ("Beta", 80.1, 5.8))
     per_day: float = 3.0
@@ -54,7 +57,7 @@ class World:
         rng = np.random.default_rng([self.seed, 7])
         return [
             (round(float(a), 4), round(float(b), 4))
-            for a, b in zip(rng.uniform(42.6, 42.9, len(self.shocks)), rng.uniform(12.9, 13.3, len(self.shocks)))
+            for a, b in zip(rng.uniform(42.6, 42.9, len(self.shocks)), rng.uniform(12.9, 13.3, len(self.shocks)), strict=False)
         ]
 
     def events(self) -> pd.DataFrame:
@@ -67,8 +70,8 @@ class World:
         times = first + rng.integers(*span, n)
         latitude, longitude = rng.uniform(41.3, 44.2, n), rng.uniform(11.3, 14.7, n)
         magnitude = 2.3 + rng.exponential(0.45, n)  # some below the study's magnitude
-        rows = list(zip(times, latitude, longitude, np.minimum(magnitude, 5.4)))
-        for (name, day, size), (a, b) in zip(self.shocks, self.places()):
+        rows = list(zip(times, latitude, longitude, np.minimum(magnitude, 5.4), strict=False))
+        for (_name, day, size), (a, b) in zip(self.shocks, self.places(), strict=False):
             origin = (self.time_of(day) - epoch) // timedelta(microseconds=1)
             rows.append((origin, a, b, size))
             after = origin + (rng.pareto(0.6, 60) * 3e-3 * DAY_US + 1e6).clip(max=60 * DAY_US).astype(np.int64)
@@ -96,7 +99,7 @@ class World:
             "catalog": {"source": source, "min_magnitude": 2.5, **self.catalog},
             "mainshock": [
                 {"name": name, "time": self.time_of(day), "magnitude": size, "latitude": a, "longitude": b}
-                for (name, day, size), (a, b) in zip(self.shocks, self.places())
+                for (name, day, size), (a, b) in zip(self.shocks, self.places(), strict=False)
             ],
             "windows": {"hours": [2, 6], **self.windows},
             "evaluation": {
