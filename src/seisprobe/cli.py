@@ -22,6 +22,8 @@ from seisprobe.errors import SeisprobeError
 
 __all__ = ["app", "main"]
 
+INTERRUPTED, TERMINATED = 130, 143
+
 app = typer.Typer(
     name="seisprobe",
     help="Tests whether seismic data change before large earthquakes, with controls, nulls and power.",
@@ -44,21 +46,28 @@ Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Print what is do
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output, and nothing else.")]
 
 
-class Terminated(BaseException):
-    """SIGTERM: unwinds like Ctrl-C, so that locks and temporary files go."""
+class Stopped(BaseException):
+    """SIGINT or SIGTERM: unwinds everything, so that locks and temporary files go.
+
+    Not KeyboardInterrupt: typer catches that one, and what it makes of it depends on its version.
+    """
+
+    def __init__(self, status: int) -> None:
+        self.status = status
 
 
 def main() -> None:
     """Run the command line; every failure that a user can meet is one line on standard error."""
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, _stop)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell sets it for what runs in the background
+        signal.signal(signal.SIGINT, _stop)
     try:
         app(standalone_mode=False)
     except SeisprobeError as error:
         _fail(str(error), error.exit_status)
-    except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted; the same command continues where it stopped", 130)
-    except Terminated:
-        _fail("terminated; the same command continues where it stopped", 143)
+    except Stopped as stopped:
+        said = "interrupted" if stopped.status == INTERRUPTED else "terminated"
+        _fail(f"{said}; the same command continues where it stopped", stopped.status)
     except BrokenPipeError:
         sys.stderr.close()  # whoever read us is gone; nothing is left to be said
         sys.exit(1)
@@ -85,8 +94,8 @@ def _fail(message: str, status: int) -> None:
     sys.exit(status)
 
 
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    raise Terminated
+def _stop(signum: int, _frame: FrameType | None) -> None:
+    raise Stopped(INTERRUPTED if signum == signal.SIGINT else TERMINATED)
 
 
 @contextmanager

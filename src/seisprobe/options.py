@@ -66,7 +66,7 @@ def _place(loc: tuple[int | str, ...], raw: Any, section: str) -> tuple[str, str
         except (KeyError, IndexError, TypeError):
             value = None
         if isinstance(step, int) and len(parts) == 1 and isinstance(value, dict):
-            parts[0] = f"[[{parts[0]}]] {value.get('name', step + 1)}"
+            parts[0] = f"[[{parts[0]}]] {str(value.get('name', step + 1))[:LONGEST_SHOWN]}"
         else:
             parts.append(str(step))
     if not parts:

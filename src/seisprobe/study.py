@@ -195,7 +195,7 @@ class WindowOptions(Options):
     def _sound(self) -> WindowOptions:
         for layout in self.layouts:
             if layout not in LAYOUTS:
-                raise ValueError(f"layouts names '{layout}'; {nearest(layout, LAYOUTS)}")
+                raise ValueError(f"layouts names '{layout[:80]}'; {nearest(layout, LAYOUTS)}")
         if self.post_h[0] >= self.post_h[1]:
             raise ValueError(f"post_h = {list(self.post_h)} must ascend")
         return self
@@ -228,7 +228,7 @@ class EvaluationOptions(Options):
     @model_validator(mode="after")
     def _headline_known(self) -> EvaluationOptions:
         if self.headline not in self.backgrounds:
-            raise ValueError(f"headline = '{self.headline}' is not among backgrounds = {list(self.backgrounds)}")
+            raise ValueError(f"headline = '{self.headline[:80]}' is not among backgrounds = {list(self.backgrounds)}")
         return self
 
 

@@ -54,10 +54,10 @@ class World:
 
     def places(self) -> list[tuple[float, float]]:
         """Return a place for each mainshock, all within 60 km of each other."""
-        rng = np.random.default_rng([self.seed, 7])
+        rng, n = np.random.default_rng([self.seed, 7]), len(self.shocks)
         return [
             (round(float(a), 4), round(float(b), 4))
-            for a, b in zip(rng.uniform(42.6, 42.9, len(self.shocks)), rng.uniform(12.9, 13.3, len(self.shocks)), strict=False)
+            for a, b in zip(rng.uniform(42.6, 42.9, n), rng.uniform(12.9, 13.3, n), strict=True)
         ]
 
     def events(self) -> pd.DataFrame:
@@ -134,10 +134,10 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-W", "error", "-m", "seisprobe", *(str(a) for a in arguments)]
 
 
-def call(*arguments: object, folder: Path, **more: Any) -> subprocess.CompletedProcess[str]:
+def call(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run seisprobe in a folder and return status, standard output and standard error."""
     return subprocess.run(
-        command(*arguments), cwd=folder, env=environment(), capture_output=True, text=True, timeout=120, check=False, **more
+        command(*arguments), cwd=folder, env=environment(), capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from support.event_tables import event_table
 
 from seisprobe.catalog import Floats, Integers, times_us
 from seisprobe.evaluation.judgement import Tables
 from seisprobe.modalities import MODALITIES, Modality
 from seisprobe.planning import Plan, background_table, make_plan
 from seisprobe.study import Study, study_from_dict
+from support.event_tables import event_table
 
 START = pd.Timestamp("2016-01-01", tz="UTC")
 HOUR_US = 3_600_000_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -24,11 +26,16 @@ def features(setting: Setting) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``window_id``, ``station`` (""), ``log_rate`` (natural logarithm of events per day).
+        ``window_id``, ``station`` (""), ``log_rate`` (natural logarithm of events per day); NaN at the place of a
+        mainshock that is no positive: nothing was fitted there.
     """
     parts = []
     for place, rows in by_place(setting.windows):
         ends, index = np.unique(times_us(rows["end"]), return_inverse=True)
-        log_rate = np.log(intensity(setting, place, ends))[index]
+        names = [place.mainshock, *rows["mainshock"].unique()]
+        fitted = next((name for name in names if name in setting.rates.parameters), None)
+        log_rate = np.full(len(rows), np.nan)
+        if fitted is not None:
+            log_rate = np.log(intensity(setting, replace(place, mainshock=fitted), ends))[index]
         parts.append(pd.DataFrame({"window_id": rows["window_id"], "station": "", "log_rate": log_rate}, rows.index))
     return pd.concat(parts).sort_index().reset_index(drop=True)
