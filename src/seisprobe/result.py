@@ -215,15 +215,26 @@ def _why_null(made: Mapping[str, Any], cell: Cell, evaluation: Evaluation) -> di
         "why": f"a word is read at `{evaluation.headline}`, and controls get none",
         "p_shift": "shifted times belong to `uniform`",
     }
+    lost = [name for name, ok in zip(cell.names, cell.used, strict=True) if not ok]
+    if lost:
+        reasons["percentiles"] = f"no percentile of {', '.join(lost)}: no data before it, or in no fold that is tested"
     found = {}
     for key, value in made.items():
-        if value is None or (isinstance(value, float) and math.isnan(value)):
-            found[key] = (
-                why.get(key) or (general if general and key not in ("verdict", "why") else None) or reasons.get(key)
-            )
+        if _holds_null(value):
+            own = general if general and key not in ("verdict", "why") else None
+            found[key] = why.get(key) or own or reasons.get(key) or "needs an AUC with its own draws"
     if general:
         found["auc"] = general
-    return {key: reason or "needs an AUC with its own draws" for key, reason in found.items()}
+    return found
+
+
+def _holds_null(value: Any) -> bool:
+    """Return whether a figure, or one inside it, will be null in JSON."""
+    if isinstance(value, Mapping):
+        return any(_holds_null(inner) for inner in value.values())
+    if isinstance(value, list):
+        return any(_holds_null(inner) for inner in value)
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 
 def _controls(study: Study, evaluation: Evaluation, primary: Cell) -> list[dict[str, Any]]:

@@ -21,13 +21,14 @@ from seisprobe.evaluation.power import critical_auc, detectable_auc, inversion_i
 from seisprobe.study import Study
 from seisprobe.windows import DAY_US, window_length_h
 
-__all__ = ["NO_P_QUIET", "Cell", "Nulls", "empty_cell", "generator", "rank_cell", "sizes_of"]
+__all__ = ["NO_P_QUIET", "Cell", "Nulls", "auc_interval", "empty_cell", "generator", "rank_cell", "sizes_of"]
 
 MOST_MISSING = 0.05
 LEAST_MAINSHOCKS = 2
 MANY_MAINSHOCKS = 10
 FEWEST_TO_RESAMPLE = 5
 NO_P_QUIET = "chosen by what follows it: an AUC, no p"
+NO_MAINSHOCK = "no mainshock has a window of this length inside the record"
 
 
 def generator(seed: int, use: str) -> np.random.Generator:
@@ -168,6 +169,8 @@ def rank_cell(
         Whether the cell counts among the tests of its background.
     """
     modality, score = labels
+    if not grid.names:
+        return empty_cell(grid, modality, score, background, NO_MAINSHOCK, family=family)
     weights = grid.weights[background]
     shape = (max(len(weights), scores.candidates.shape[1]), len(grid.ends))
     why = _why_not(grid, scores, np.broadcast_to(weights > 0, shape))
@@ -213,7 +216,7 @@ def rank_cell(
         p_pseudo=None if null is None else one_sided_p(auc, null),
         p_shift=p_shift,
         n_independent=independent,
-        interval=_interval(study, u[used], grid.blocks[used]),
+        interval=auc_interval(study, u[used], grid.blocks[used]),
         alarm=_alarm(study, grid, u[used], medians, weights),
         information_gain=information_gain(u[used], grid.blocks[used]) if background == "etas" else None,
         stations=_by_station(ranked, used),
@@ -231,7 +234,8 @@ def _why_not(grid: Grid, scores: Scores, counted: np.ndarray) -> str:
         if bad.any():
             names = ", ".join(n for n, b in zip(grid.names, bad, strict=True) if b)
             return f"no value before {names}{where}"
-        values = np.broadcast_to(scores.candidates[s], counted.shape)[counted]
+        present = counted & ~np.broadcast_to(scores.absent[s], counted.shape)
+        values = np.broadcast_to(scores.candidates[s], counted.shape)[present]
         missing = float(np.mean(np.isnan(values))) if len(values) else 1.0
         if missing > MOST_MISSING:
             return f"no value in {100 * missing:.0f}% of the background{where} (at most 5% may lack one)"
@@ -247,7 +251,7 @@ def _background_size(grid: Grid, weights: Floats, scored: np.ndarray) -> tuple[i
     return int((row > 0).sum()), days, float(row.sum() ** 2 / (row**2).sum())
 
 
-def _interval(study: Study, u: Floats, blocks: Integers) -> tuple[float, float] | None:
+def auc_interval(study: Study, u: Floats, blocks: Integers) -> tuple[float, float] | None:
     """Return the 95% interval of the AUC: test inversion below ten mainshocks, BCa over blocks from ten on."""
     if len(u) < 2:
         return None
@@ -296,9 +300,7 @@ def _why_null(
 ) -> dict[str, str]:
     why: dict[str, str] = {}
     if null is None:
-        why_none = (
-            "chosen by what follows it: an AUC, no p" if background == "quiet" else "no room for pseudo-mainshocks"
-        )
+        why_none = NO_P_QUIET if background == "quiet" else "no room for pseudo-mainshocks"
         why |= dict.fromkeys(("p_pseudo", "p_adjusted", "critical_auc", "detectable_auc"), why_none)
     if shifted is None and background != "uniform":
         why["p_shift"] = "shifted times ignore clustering; p_shift belongs to `uniform`"

@@ -83,4 +83,4 @@ def _from_percentiles(
             candidates[s, q] = mean_at(percentiles, weight, grid.ends)
             mine = [q] if owners > 1 else list(range(len(grid.names)))
             positives[s, mine] = mean_at(percentiles, weight, grid.positive_ends[mine])
-    return Scores(ranked.stations, candidates, positives, np.isnan(positives), np.isnan(ranked.candidates))
+    return Scores(ranked.stations, candidates, positives, np.isnan(positives), np.isnan(candidates))

@@ -44,10 +44,16 @@ class Features:
 
         A table without stations goes with any.
         """
-        s = self.stations.index(station if station in self.stations else "")
         chosen = [self.columns.index(c) for c in columns]
         padded = np.vstack([self.values[:, chosen], np.full((1, len(chosen)), np.nan)])  # position −1 reads the NaN
-        return np.asarray(padded[self.position[s][rows]])
+        return np.asarray(padded[self._position_at(station)[rows]])
+
+    def has(self, station: str, rows: Integers) -> Bools:
+        """Return which windows, by their row in the plan, have a row here."""
+        return np.asarray(self._position_at(station)[rows] >= 0)
+
+    def _position_at(self, station: str) -> Integers:
+        return np.asarray(self.position[self.stations.index(station if station in self.stations else "")])
 
 
 def align(windows: pd.DataFrame, table: pd.DataFrame) -> Features:
@@ -111,13 +117,15 @@ class Grid:
 class Scores:
     """One score of one grid: candidates (S, P, n) and positives (S, K); NaN where a window has none.
 
-    `lost` (S, K) is True where a positive has no row at all (an outage), not merely no value in this column.
+    `lost` (S, K) and `absent` (S, P, n) are True where a window has no row at all (an outage), not merely no value in
+    this column.
     """
 
     stations: tuple[str, ...]
     candidates: Floats
     positives: Floats
     lost: Bools
+    absent: Bools
 
 
 @dataclass(frozen=True)
@@ -165,6 +173,7 @@ def make_grid(
     by_place = [on_grid]
     if not on_grid["radius_km"].isna().all():
         by_place = [on_grid.loc[on_grid["mainshock"].eq(name)] for name in names]
+    by_place = by_place or [on_grid.iloc[:0]]  # a radius, and no mainshock with a window of this length
     candidate_rows = np.stack([table.index.to_numpy() for table in by_place])
     return Grid(
         layout=layout,
@@ -211,7 +220,8 @@ def read_scores(grid: Grid, features: Features, column: str, sign: float = 1.0) 
     for s, station in enumerate(features.stations):
         candidates[s] = sign * features.take(station, grid.candidate_rows, (column,))[..., 0]
         positives[s] = sign * features.take(station, grid.positive_rows, (column,))[..., 0]
-    return Scores(features.stations, candidates, positives, features.position[:, grid.positive_rows] < 0)
+    lost, absent = (features.position[:, rows] < 0 for rows in (grid.positive_rows, grid.candidate_rows))
+    return Scores(features.stations, candidates, positives, lost, absent)
 
 
 def rank(grid: Grid, scores: Scores, background: str) -> Ranked:

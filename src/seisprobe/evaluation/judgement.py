@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from seisprobe.catalog import Integers
 from seisprobe.evaluation.cells import Cell, Nulls, empty_cell, rank_cell
 from seisprobe.evaluation.controls import clock_scores, drift_scores
 from seisprobe.evaluation.grid import Features, Grid, Scores, align, rank, read_scores
 from seisprobe.evaluation.multivariate import ManyColumns, logistic_cell, novelty_features
-from seisprobe.evaluation.nulls import adjusted_p, one_sided_p
+from seisprobe.evaluation.nulls import adjusted_p, null_auc, one_sided_p
 from seisprobe.evaluation.sanity import label_shuffle, placebo_curve, post_event_auc
 from seisprobe.evaluation.shared_draws import WhyNone, make_grids, make_nulls
 from seisprobe.evaluation.splits import forward_chaining, safe_split
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 Key = tuple[str, str, float, str, str]
+CATALOG_CLAIMS = ("beyond this ETAS fit", "from revised magnitudes and locations")
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,8 @@ def evaluate(study: Study, tables: Tables, *, label_free: bool = False) -> Evalu
                 left_out[name, *where] = gone
     cells.sort(key=lambda c: c.key)
     p_adjusted, tests = _adjust(study, cells)
-    judged = [c for c in cells if c.background == headline and not tables.modalities[c.modality].control]
+    at_headline = [c for c in cells if c.background == headline and not tables.modalities[c.modality].control]
+    judged = [c for c in at_headline if c.key == primary or "verdict" not in c.why_null]
     controls = {c.key: _controls_of(study, c, grids, nulls, cells, tables) for c in judged}
     post = post_event_auc(study, tables.windows, features.get("catalog"))
     evidence = _Judging(study, tables, headline, primary, p_adjusted, tests, post, {c.key: c for c in cells})
@@ -187,7 +190,7 @@ def evaluate(study: Study, tables: Tables, *, label_free: bool = False) -> Evalu
         primary=primary,
         verdicts=verdicts,
         controls=controls,
-        comparisons=tuple(_comparisons(study, cells, headline, tables)),
+        comparisons=tuple(_comparisons(study, cells, headline, tables, nulls)),
         post_event_auc=post,
         label_shuffle=label_shuffle(study, chosen, grids[primary[4], primary[2]]),
         placebo=placebo_curve(study, tables.windows, chosen, grids[primary[4], primary[2]], column),
@@ -324,12 +327,12 @@ def _adjust(study: Study, cells: Sequence[Cell]) -> tuple[dict[Key, float], dict
     for background in study.evaluation.backgrounds:
         in_family = [c for c in cells if c.family and c.background == background and c.auc is not None]
         tests[background] = len(in_family)
-        # cells with refitted draws share the first of the common draws: a family is compared on what all have
         testable = [(c, c.auc, c.null) for c in in_family if c.null is not None and c.auc is not None]
-        for length in sorted({len(null) for _, _, null in testable}):
-            shared = [(c, auc, null[:length]) for c, auc, null in testable if len(null) >= length]
-            p = adjusted_p([auc for _, auc, _ in shared], [null for _, _, null in shared])
-            adjusted |= {c.key: value for (c, _, null), value in zip(shared, p, strict=True) if len(c.null) == length}  # type: ignore[arg-type]
+        testable = [(c, auc, null) for c, auc, null in testable if np.isfinite(null).any()]
+        # classifiers are refitted for the first of the common draws only: a family is compared on what all of it has
+        length = min((len(null) for _, _, null in testable), default=0)
+        p = adjusted_p([auc for _, auc, _ in testable], [null[:length] for _, _, null in testable])
+        adjusted |= {c.key: value for (c, _, _), value in zip(testable, p, strict=True)}
     return adjusted, tests
 
 
@@ -388,13 +391,9 @@ def _evidence(judging: _Judging, cell: Cell, controls: Mapping[str, Cell]) -> Ev
         p = at_uniform.p_pseudo if tests == 1 else judging.p_adjusted.get(at_uniform.key)
         uniform = None if p is None else (at_uniform.auc, p)
     u = cell.u[cell.used]
-    caveats = list(judging.tables.caveats) if judging.headline == "etas" else []
-    p = _p_of(judging, cell.key)
-    if cell.modality == "catalog" and p is not None and p <= options.alpha and judging.headline == "etas":
-        caveats.append("beyond this ETAS fit, from revised magnitudes and locations")
     return Evidence(
         auc=cell.auc,
-        p=p,
+        p=_p_of(judging, cell.key),
         alpha=options.alpha,
         effect=options.effect_of_interest,
         tests=tests,
@@ -407,11 +406,14 @@ def _evidence(judging: _Judging, cell: Cell, controls: Mapping[str, Cell]) -> Ev
         uniform=uniform,
         detectable=cell.detectable(options.alpha / tests),
         why_no_auc=cell.why_null.get("auc") or cell.why_null.get("p_pseudo", ""),
-        caveats=tuple(caveats),
+        claims=CATALOG_CLAIMS if cell.modality == "catalog" else (),
+        caveats=judging.tables.caveats if judging.headline == "etas" else (),
     )
 
 
-def _comparisons(study: Study, cells: Sequence[Cell], headline: str, tables: Tables) -> Iterator[Comparison]:
+def _comparisons(
+    study: Study, cells: Sequence[Cell], headline: str, tables: Tables, nulls: Mapping[tuple[str, float], Nulls]
+) -> Iterator[Comparison]:
     """Yield the differences of every modality's novelty to every other's and to the controls', same draws."""
     at = [c for c in cells if c.background == headline and c.score in ("novelty", "log_rate") and c.auc is not None]
     for a in at:
@@ -419,14 +421,16 @@ def _comparisons(study: Study, cells: Sequence[Cell], headline: str, tables: Tab
             if tables.modalities[a.modality].control or a is b or (a.hours, a.layout) != (b.hours, b.layout):
                 continue
             if tables.modalities[b.modality].control or a.modality > b.modality:
-                yield _difference(study, a, b)
+                yield _difference(study, a, b, nulls[a.layout, a.hours].draws.get(headline))
 
 
-def _difference(study: Study, a: Cell, b: Cell) -> Comparison:
-    delta = (a.auc or 0.0) - (b.auc or 0.0)
+def _difference(study: Study, a: Cell, b: Cell, draws: Integers | None) -> Comparison:
+    """Return ΔAUC over the mainshocks that both cells have, with its p over the same draws."""
+    both = a.used & b.used
+    delta = float(np.mean(a.u[both] - b.u[both])) if both.any() else float("nan")
     p, word = None, "CANNOT SAY"
-    if a.null is not None and b.null is not None:
-        null = a.null - b.null
+    if draws is not None and both.any() and a.ranked is not None and b.ranked is not None:
+        null = null_auc(a.ranked, draws, both) - null_auc(b.ranked, draws, both)
         null = null[np.isfinite(null)]
         p = one_sided_p(delta, null)
         word = adds_word(p, float(np.quantile(null, 0.95)), float(null.std()), study.evaluation.alpha)

@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 
 from seisprobe.catalog import Floats, Integers
-from seisprobe.evaluation.cells import NO_P_QUIET, Cell, empty_cell, generator, sizes_of
+from seisprobe.evaluation.cells import NO_P_QUIET, Cell, auc_interval, empty_cell, generator, sizes_of
 from seisprobe.evaluation.classifier import held_out_percentiles
 from seisprobe.evaluation.grid import Features, Grid, median_over_stations
-from seisprobe.evaluation.novelty import MOST_MISSING, Columns, novelty
+from seisprobe.evaluation.novelty import MOST_MISSING, Columns, novelty, select_columns
 from seisprobe.evaluation.nulls import one_sided_p
-from seisprobe.evaluation.power import inversion_interval
 from seisprobe.evaluation.splits import Split
 from seisprobe.study import Study
 from seisprobe.windows import HOUR_US, window_length_h
@@ -67,15 +66,20 @@ def novelty_features(
     for s, station in enumerate(stations):
         for name in dict.fromkeys(place):
             mine = rows[place == name]
-            columns = [
-                Columns(m.features.take(station, mine, m.columns), m.columns, m.by_deviation) for m in modalities
-            ]
+            columns = [_columns(m, station, mine) for m in modalities]
             result = novelty(columns, fitted[mine])
             left_out |= dict.fromkeys(result.left_out)
-            present = np.isfinite(np.hstack([c.table for c in columns])).any(axis=1)
+            present = np.all([m.features.has(station, mine) for m in modalities], axis=0)
             position[s, mine[present]] = sum(len(v) for v in values) + np.arange(present.sum())
             values.append(result.scores[present])
     return Features(tuple(stations), ("novelty",), np.concatenate(values)[:, None], position), tuple(left_out)
+
+
+def _columns(modality: ManyColumns, station: str, rows: Integers) -> Columns:
+    """Return a modality's columns of some windows at one station."""
+    features = modality.features
+    table = features.take(station, rows, modality.columns)
+    return Columns(table, modality.columns, modality.by_deviation, features.has(station, rows))
 
 
 def _stations(modalities: Sequence[ManyColumns]) -> list[str]:
@@ -118,44 +122,69 @@ def logistic_cell(
         why = "logistic regression needs one background for all mainshocks"
         return empty_cell(grid, *labels, background, why, family=False)
     apart_us = round((window_length_h(study, grid.layout, grid.hours) + study.windows.embargo_h) * HOUR_US)
-    inputs = [_design(grid, modalities, station) for station in _stations(modalities)]
-    widths = [len(m.columns) for m in modalities]
+    designs = [_design(grid, modalities, station) for station in _stations(modalities)]
+    why = next((why for design in designs if (why := _unusable(design, weights[0]))), "")
+    if why:
+        return empty_cell(grid, *labels, background, why, family=False)
 
     def percentiles_of(ends: Integers, positives: Sequence[Floats], use: str) -> tuple[Floats, int]:
         rng = generator(study.study.seed, use)
-        folds = list(split(grid.ends, ends, grid.blocks, apart_us, rng))
-        held = [
-            held_out_percentiles(x, p, widths, weights[0], folds, rng)
-            for (x, _), p in zip(inputs, positives, strict=True)
-        ]
+        held = []
+        for design, own in zip(designs, positives, strict=True):
+            folds = split(grid.ends, ends, grid.blocks, apart_us, rng)
+            held.append(held_out_percentiles(design.candidates, own, design.widths, weights[0], folds, rng))
         return median_over_stations(np.stack([h.u for h in held])), min(h.train_positives for h in held)
 
-    missing = max(float(np.mean(~np.isfinite(x[weights[0] > 0]).all(axis=1))) for x, _ in inputs)
-    if missing > MOST_MISSING:
-        why = f"values missing in {100 * missing:.0f}% of the background"
-        return empty_cell(grid, *labels, background, why, family=False)
     use = f"{labels[1]} {labels[0]} {grid.layout} {grid.hours:g} {background}"
-    u, train_positives = percentiles_of(grid.positive_ends, [p for _, p in inputs], use)
+    u, train_positives = percentiles_of(grid.positive_ends, [design.positives for design in designs], use)
     if not np.isfinite(u).any():
         return empty_cell(grid, *labels, background, "no fold has positives on both sides", family=False)
-    cell = _cell_of(grid, labels, background, u, train_positives, few=few)
+    cell = _cell_of(study, grid, labels, background, u, train_positives, few=few)
     pseudo = draws.get(background)
     if few or pseudo is None or not len(pseudo):
         return cell
     null = np.array(
         [
-            _mean(percentiles_of(grid.ends[index], [x[index] for x, _ in inputs], f"{use} draw {number}")[0])
+            _mean(percentiles_of(grid.ends[index], [d.candidates[index] for d in designs], f"{use} draw {number}")[0])
             for number, index in enumerate(pseudo[: study.evaluation.logistic_draws])
         ]
     )
     return replace(cell, null=null, p_pseudo=one_sided_p(_mean(u), null), why_null=_keep_shift(cell.why_null))
 
 
-def _design(grid: Grid, modalities: Sequence[ManyColumns], station: str) -> tuple[Floats, Floats]:
-    """Return candidates (n, d) and positives (K, d) of the region's place."""
-    candidates = [m.features.take(station, grid.candidate_rows[0], m.columns) for m in modalities]
-    positives = [m.features.take(station, grid.positive_rows, m.columns) for m in modalities]
-    return np.concatenate(candidates, axis=1), np.concatenate(positives, axis=1)
+@dataclass(frozen=True)
+class _Design:
+    """One station's columns: candidates (n, d) with what is present of them (n,), positives (K, d), d by modality."""
+
+    candidates: Floats
+    present: np.ndarray
+    positives: Floats
+    widths: tuple[int, ...]
+
+
+def _design(grid: Grid, modalities: Sequence[ManyColumns], station: str) -> _Design:
+    """Return the usable columns of the region's place: those that novelty would use on the uniform candidates."""
+    rows = grid.candidate_rows[0]
+    usable = [select_columns(_columns(m, station, rows), grid.candidate[0])[0] for m in modalities]
+    kept = [(m, columns) for m, columns in zip(modalities, usable, strict=True) if columns.names]
+    return _Design(
+        np.concatenate([np.empty((len(rows), 0)), *(columns.table for _, columns in kept)], axis=1),
+        np.all([m.features.has(station, rows) for m in modalities], axis=0),
+        np.concatenate(
+            [np.empty((len(grid.names), 0)), *(m.features.take(station, grid.positive_rows, c.names) for m, c in kept)],
+            axis=1,
+        ),
+        tuple(len(columns.names) for _, columns in kept),
+    )
+
+
+def _unusable(design: _Design, weights: Floats) -> str:
+    """Return why a design cannot be trained on, "" where it can."""
+    if not design.widths:
+        return "no usable column is left"
+    rows = design.candidates[design.present & (weights > 0)]
+    missing = float(np.mean(~np.isfinite(rows).all(axis=1))) if len(rows) else 1.0
+    return f"values missing in {100 * missing:.0f}% of the background" if missing > MOST_MISSING else ""
 
 
 def _mean(u: Floats) -> float:
@@ -167,7 +196,7 @@ def _keep_shift(why: Mapping[str, str]) -> dict[str, str]:
 
 
 def _cell_of(
-    grid: Grid, labels: tuple[str, str], background: str, u: Floats, train_positives: int, *, few: bool
+    study: Study, grid: Grid, labels: tuple[str, str], background: str, u: Floats, train_positives: int, *, few: bool
 ) -> Cell:
     used = np.isfinite(u)
     why = {"p_shift": "a classifier is refitted for each null; shifts are for label-free scores"}
@@ -184,6 +213,6 @@ def _cell_of(
         n_days=len(np.unique(grid.ends[weights > 0] // (24 * HOUR_US))),
         n_effective=float(weights.sum() ** 2 / (weights**2).sum()),
         train_positives=train_positives,
-        interval=inversion_interval(_mean(u), sizes_of(grid.blocks[used])) if used.sum() > 1 else None,
+        interval=auc_interval(study, u[used], grid.blocks[used]),
         why_null=why,
     )  # fmt: skip

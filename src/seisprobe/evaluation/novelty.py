@@ -30,11 +30,14 @@ class Columns:
     names : tuple of str
     by_deviation : bool
         Scale by the standard deviation (counts, whose MAD is 0) instead of the MAD.
+    present : ndarray of bool, shape (n,), optional
+        Windows that the modality has a row for; an outage is no missing value. All by default.
     """
 
     table: Floats
     names: tuple[str, ...]
     by_deviation: bool = False
+    present: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Novelty:
 def select_columns(columns: Columns, fitted: np.ndarray) -> tuple[Columns, tuple[str, ...]]:
     """Leave out columns that are NaN in more than 5% of the fitted windows, or constant there; say which and why."""
     kept, left_out = [], []
+    fitted = fitted if columns.present is None else fitted & columns.present
     for j, name in enumerate(columns.names):
         values = columns.table[fitted, j]
         missing = float(np.mean(~np.isfinite(values))) if len(values) else 1.0
@@ -58,7 +62,7 @@ def select_columns(columns: Columns, fitted: np.ndarray) -> tuple[Columns, tuple
         else:
             kept.append(j)
     names = tuple(columns.names[j] for j in kept)
-    return Columns(columns.table[:, kept], names, columns.by_deviation), tuple(left_out)
+    return Columns(columns.table[:, kept], names, columns.by_deviation, columns.present), tuple(left_out)
 
 
 def novelty(modalities: Sequence[Columns], fitted: np.ndarray) -> Novelty:
@@ -87,8 +91,8 @@ def novelty(modalities: Sequence[Columns], fitted: np.ndarray) -> Novelty:
     for columns in modalities:
         usable, gone = select_columns(columns, fitted)
         left_out += gone
-        if usable.names:
-            complete = fitted & np.isfinite(usable.table).all(axis=1)
+        complete = fitted & np.isfinite(usable.table).all(axis=1)
+        if usable.names and complete.sum() > 1:
             parts.append(_unit_variance(_reduced(_scaled(usable, complete), complete), complete))
     table = np.concatenate(parts, axis=1) if parts else np.empty((len(fitted), 0))
     usable_rows = np.isfinite(table).all(axis=1)

@@ -283,6 +283,7 @@ def independent_number(scores: Scores) -> float:
 
 
 def _independent(values: Floats) -> float:
+    from scipy.fft import next_fast_len
     from scipy.stats import rankdata
 
     values = values[np.isfinite(values)]
@@ -291,8 +292,8 @@ def _independent(values: Floats) -> float:
         return float(n)
     ranks = rankdata(round_significant(values))
     ranks -= ranks.mean()
-    spectrum = np.abs(np.fft.rfft(ranks, 2 * n)) ** 2
-    covariance = np.fft.irfft(spectrum)[:n]
+    length = next_fast_len(2 * n, real=True)
+    covariance = np.fft.irfft(np.abs(np.fft.rfft(ranks, length)) ** 2, length)[:n]
     if covariance[0] <= 0:
         return 1.0  # a constant score is one value
     rho = covariance[1:] / covariance[0]

@@ -21,7 +21,7 @@ AUC_GRID = np.concatenate(
     [[1e-4, 1e-3, 3e-3], np.linspace(0.005, 0.995, 199), [0.997, 0.999, 0.9999]]
 )  # dense enough that linear interpolation errs by under 1e-4
 POWER = 0.8
-NEAREST_TO_EDGE = 1e-3  # a few steps of the numerical law; a background of some hundred windows resolves no more
+NEAREST_TO_EDGE = 1e-3  # a background of some hundred windows resolves no more
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class PercentileLaw:
     Parameters
     ----------
     sizes : tuple of int
-        Members of each block, taken as one.
+        Members of each block, taken as one; without a common divisor.
     auc : ndarray, shape (a,)
         True AUCs.
     value : ndarray, shape (m,)
@@ -43,6 +43,11 @@ class PercentileLaw:
     auc: Floats
     value: Floats
     cdf: NDArray[np.float32]
+
+    @property
+    def edge(self) -> float:
+        """How near to 0 and 1 the law can be read: two of its steps, and no nearer than a background resolves."""
+        return max(NEAREST_TO_EDGE, 2 * sum(self.sizes) / (len(self.value) - 2))
 
     def exceedance(self, c: float) -> Floats:
         """Return P(mean percentile ≥ c) for each true AUC of the grid, shape (a,)."""
@@ -57,7 +62,6 @@ class PercentileLaw:
         return float(np.interp(probability, row, self.value))
 
 
-@lru_cache(maxsize=64)
 def percentile_law(sizes: tuple[int, ...]) -> PercentileLaw:
     """Return the law of the AUC of blocks of given sizes.
 
@@ -76,6 +80,12 @@ def percentile_law(sizes: tuple[int, ...]) -> PercentileLaw:
     >>> round(law.quantile(0.95), 3)
     0.777
     """
+    common = int(np.gcd.reduce(sizes))  # blocks of one size are as many mainshocks apart, and have a finer law
+    return _law(tuple(sorted(size // common for size in sizes)))
+
+
+@lru_cache(maxsize=64)
+def _law(sizes: tuple[int, ...]) -> PercentileLaw:
     total = sum(sizes)
     bins = max(16, 4096 // total)  # of many summed, each may be coarse: the error of the sum stays under 1e-4
     edges = np.linspace(0.0, 1.0, bins + 1)
@@ -125,8 +135,8 @@ def detectable_auc(sizes: tuple[int, ...], critical: float, power: float = POWER
 def inversion_interval(auc: float, sizes: tuple[int, ...], level: float = 0.95) -> tuple[float, float]:
     """Return the true AUCs that a two-sided test does not refuse, given the AUC observed.
 
-    An AUC above 0.999 is taken for 0.999 at the lower limit (and likewise below 0.001): a background is finite, and
-    mainshocks that lie above all of it are no proof that the true AUC is 1.
+    An AUC nearer to 1 than the law's `edge` is taken for 1 − `edge` at the lower limit (and likewise near 0): a
+    background is finite, and mainshocks that lie above all of it are no proof that the true AUC is 1.
 
     Examples
     --------
@@ -136,8 +146,8 @@ def inversion_interval(auc: float, sizes: tuple[int, ...], level: float = 0.95) 
     """
     law = percentile_law(sizes)
     tail = (1.0 - level) / 2
-    at_least = np.maximum.accumulate(law.exceedance(min(auc, 1.0 - NEAREST_TO_EDGE)))
+    at_least = np.maximum.accumulate(law.exceedance(min(auc, 1.0 - law.edge)))
     low = float(np.interp(tail, at_least, law.auc)) if at_least[0] < tail else 0.0
-    at_least = np.maximum.accumulate(law.exceedance(max(auc, NEAREST_TO_EDGE)))
+    at_least = np.maximum.accumulate(law.exceedance(max(auc, law.edge)))
     high = float(np.interp(1.0 - tail, at_least, law.auc)) if at_least[-1] > 1.0 - tail else 1.0
     return low, max(high, auc)

@@ -10,7 +10,7 @@ import pandas as pd
 from seisprobe.catalog import times_us
 from seisprobe.evaluation.cells import Cell, generator
 from seisprobe.evaluation.grid import Features, Grid, Scores, rank, read_scores
-from seisprobe.evaluation.nulls import one_sided_p
+from seisprobe.evaluation.nulls import null_auc, one_sided_p
 from seisprobe.evaluation.scores import percentiles
 from seisprobe.study import Study
 from seisprobe.windows import HOUR_US
@@ -25,7 +25,7 @@ def post_event_auc(study: Study, windows: pd.DataFrame, features: Features | Non
     """
     if features is None:
         return None
-    length = study.windows.post_h[1] - study.windows.post_h[0]
+    length = study.windows.post_length_h
     alike = windows["layout"].eq("until-event") & windows["hours"].eq(length)
     candidates = windows.loc[alike & windows["kind"].eq("background")]
     rate = features.take("", np.arange(len(windows)), ("event_rate",))[:, 0]
@@ -35,7 +35,7 @@ def post_event_auc(study: Study, windows: pd.DataFrame, features: Features | Non
             candidates if study.windows.radius_km is None else candidates.loc[candidates["mainshock"].eq(row.mainshock)]
         )
         u.append(float(percentiles([rate[row.Index]], rate[own.index.to_numpy()])[0]))
-    return float(np.mean(u)) if u else None
+    return float(np.mean(u)) if np.isfinite(u).any() else None
 
 
 def label_shuffle(study: Study, cell: Cell | None, grid: Grid, shuffles: int = 200) -> tuple[float, float] | None:
@@ -48,16 +48,12 @@ def label_shuffle(study: Study, cell: Cell | None, grid: Grid, shuffles: int = 2
         return None
     rng = generator(study.study.seed, "label shuffle")
     weights = grid.weights[cell.background]
-    owners = cell.ranked.candidates.shape[1]
-    null = []
-    for _ in range(shuffles):
-        u = []
-        for k in np.flatnonzero(cell.used):
-            weight = weights[k % len(weights)]
-            chosen = rng.choice(len(weight), p=weight / weight.sum())
-            u.append(float(np.nanmedian(cell.ranked.candidates[:, k % owners, chosen])))
-        null.append(float(np.nanmean(u)))
-    return float(np.mean(null)), one_sided_p(cell.auc, np.array(null))
+    draws = np.zeros((shuffles, len(grid.names)), dtype=np.int64)
+    for k in np.flatnonzero(cell.used):
+        weight = weights[k % len(weights)]
+        draws[:, k] = rng.choice(len(weight), shuffles, p=weight / weight.sum())
+    null = null_auc(cell.ranked, draws, cell.used)
+    return float(np.nanmean(null)), one_sided_p(cell.auc, null)
 
 
 def placebo_curve(
@@ -82,10 +78,10 @@ def placebo_curve(
         ``day, auc, meets_zone``; the zones stay where the real mainshocks are, and a day on which any moved window
         meets one is marked.
     """
-    if cell is None or cell.auc is None:
+    if cell is None or cell.auc is None or cell.ranked is None:  # a classifier has no score of other times
         return pd.DataFrame({"day": [], "auc": [], "meets_zone": []})
     own = windows.loc[windows["layout"].eq(grid.layout) & windows["hours"].eq(grid.hours)]
-    rows = own.loc[own["kind"].eq("placebo")]
+    rows = own.loc[own["kind"].eq("placebo") & own["mainshock"].isin(grid.names)]
     in_zone = set(times_us(own.loc[own["reason"].eq("zone"), "end"]).tolist())
     step = round(study.windows.step_h * HOUR_US)
     days = rows["window_id"].str.extract(r"([+-]\d+)d$")[0].astype(int).to_numpy()

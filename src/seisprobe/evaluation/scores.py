@@ -7,7 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["DeLong", "auc_percentile", "delong", "delong_paired", "percentiles", "round_significant"]
+__all__ = [
+    "DeLong",
+    "auc_percentile",
+    "delong",
+    "delong_paired",
+    "percentiles",
+    "percentiles_of_few",
+    "round_significant",
+]
 
 Floats = NDArray[np.float64]
 
@@ -63,6 +71,35 @@ def percentiles(scores: ArrayLike, background: ArrayLike, weights: ArrayLike | N
     b, mass = b[order], np.concatenate([[0.0], np.cumsum(w[order])])
     below, up_to = mass[np.searchsorted(b, s, side="left")], mass[np.searchsorted(b, s, side="right")]
     return np.where(np.isnan(s), np.nan, (below + up_to) / (2 * mass[-1]))
+
+
+def percentiles_of_few(scores: ArrayLike, background: ArrayLike, weights: ArrayLike | None = None) -> Floats:
+    """Return what `percentiles` does, by counting instead of sorting: quicker for one or two scores.
+
+    Only background values next to a score are rounded: the others cannot be ties.
+
+    Parameters
+    ----------
+    scores : array_like, shape (k,)
+    background, weights : array_like, shape (n,)
+        Background without NaN.
+
+    Examples
+    --------
+    >>> percentiles_of_few([0.0, 2.0, 9.0], [1.0, 2.0, 3.0, 4.0]).tolist()
+    [0.0, 0.375, 1.0]
+    """
+    b = np.asarray(background, dtype=np.float64)
+    w = np.ones(b.shape) if weights is None else np.asarray(weights, dtype=np.float64)
+    found = np.full(len(np.asarray(scores)), np.nan)
+    for k, x in enumerate(np.asarray(scores, dtype=np.float64)):
+        close = np.flatnonzero(np.abs(b - x) <= 1e-7 * abs(x))
+        below = float(w[b < x].sum() - w[close][b[close] < x].sum())
+        rounded, own = round_significant(b[close]), round_significant(x)
+        below += float(w[close][rounded < own].sum() + 0.5 * w[close][rounded == own].sum())
+        total = float(w.sum())
+        found[k] = below / total if total > 0 and np.isfinite(x) else np.nan
+    return found
 
 
 def auc_percentile(scores: ArrayLike, background: ArrayLike, weights: ArrayLike | None = None) -> float:

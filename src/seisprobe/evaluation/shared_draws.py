@@ -41,38 +41,49 @@ def make_grids(
 
 
 def _steps_behind(study: Study, layout: str, hours: float, step: int) -> int:
-    """Return how many grid steps a window's end lies from the time that it points at (not positive)."""
+    """Return how many grid steps a window's end lies from the time that it points at, the nearest whole number."""
     behind = hours * HOUR_US if layout == "at-lead" else study.windows.gap_s * 1e6
-    return int(-behind // step)
+    return -round(behind / step)
 
 
-def make_nulls(study: Study, grids: Mapping[tuple[str, float], Grid]) -> dict[tuple[str, float], Nulls]:
-    """Make pseudo-mainshocks and joint shifts once; every grid gets the same ones as its own indices."""
-    reference = (study.windows.layouts[0], max(study.windows.hours))
-    grid = grids[reference]
+def make_nulls(study: Study, grids: Mapping[Where, Grid]) -> dict[Where, Nulls]:
+    """Make pseudo-mainshocks and joint shifts once; every grid gets the same ones as its own indices.
+
+    They are made on the grid that has all mainshocks (one soon after the record's start has no longer window) and, of
+    these, the longest windows; a grid that lacks a mainshock takes the columns of its own.
+    """
     start, end = (int(t) for t in times_us([study.study.start, study.study.end]))
     step = round(study.windows.step_h * HOUR_US)
-    moved = {where: _steps_behind(study, *where, step) - _steps_behind(study, *reference, step) for where in grids}
-    draws = {
-        name: _draws(study, name, grid, _drawable(grids, moved, len(grid.ends)))
-        for name in grid.weights
-        if name != "quiet" and name not in grid.why_none
-    }
+    behind = {where: _steps_behind(study, *where, step) for where in grids}
+    layouts = study.windows.layouts
+    order = sorted(grids, key=lambda where: (-len(grids[where].names), layouts.index(where[0]), -where[1]))
+    draws: dict[str, tuple[Where, Integers]] = {}
+    for where in order:
+        grid = grids[where]
+        drawable = _drawable(grids, {other: behind[other] - behind[where] for other in grids}, len(grid.ends))
+        for name in grid.weights:
+            if name != "quiet" and name not in draws and name not in grid.why_none:
+                draws[name] = where, _draws(study, name, grid, drawable)
     least = round((max(study.windows.hours) + study.windows.embargo_h) * HOUR_US)
     made = {}
     for where, own in grids.items():
-        first = (own.positive_ends[0] - own.ends[0]) // step if len(own.positive_ends) else 0
+        first = (own.positive_ends[0] - own.ends[0]) // step if len(own.positive_ends) and len(own.ends) else 0
         zone = np.flatnonzero(~own.candidate[0]) - first
         shifts = joint_shifts(
             own.positive_ends, own.ends, (start, end), least, study.evaluation.shifts,
             generator(study.study.seed, "shifts"),
         )  # fmt: skip
-        here = {name: rows + moved[where] for name, rows in draws.items()}
+        here = {}
+        for name, (made_on, rows) in draws.items():
+            known = grids[made_on].names
+            if set(own.names) <= set(known):
+                columns = [known.index(mainshock) for mainshock in own.names]
+                here[name] = rows[:, columns] + behind[where] - behind[made_on]
         made[where] = Nulls(here, shifts, zone, (end - start) // step)
     return made
 
 
-def _drawable(grids: Mapping[tuple[str, float], Grid], moved: Mapping[tuple[str, float], int], n: int) -> np.ndarray:
+def _drawable(grids: Mapping[Where, Grid], moved: Mapping[Where, int], n: int) -> np.ndarray:
     """Return which reference candidates are candidates of every layout and length, so that all cells share draws."""
     good = np.ones(n, dtype=bool)
     for where, grid in grids.items():

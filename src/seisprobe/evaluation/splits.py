@@ -69,8 +69,11 @@ def leave_one_block_out(
     for block in np.unique(blocks):
         inside = span == block
         held = blocks == block
-        near = _near(ends, ends[inside], apart_us)
-        yield Fold(~held & ~_near(positive_ends, ends[inside], apart_us), ~inside & ~near, held, inside)
+        near, positive_near = np.zeros(len(ends), dtype=bool), np.zeros(len(positive_ends), dtype=bool)
+        for first, last in _runs(ends, inside):
+            near[np.searchsorted(ends, first - apart_us) : np.searchsorted(ends, last + apart_us, side="right")] = True
+            positive_near |= (positive_ends >= first - apart_us) & (positive_ends <= last + apart_us)
+        yield Fold(~held & ~positive_near, ~near, held, inside)
 
 
 def forward_chaining(
@@ -95,14 +98,10 @@ def shuffled_k_fold(
         yield Fold(~held, ~inside, held, inside)
 
 
-def _near(times: Integers, span: Integers, apart_us: int) -> Bools:
-    """Return which times lie `apart_us` or less from some time of a span (ascending)."""
-    if not len(span):
-        return np.zeros(len(times), dtype=bool)
-    after = np.searchsorted(span, times)
-    left = np.abs(times - span[np.maximum(after - 1, 0)])
-    right = np.abs(times - span[np.minimum(after, len(span) - 1)])
-    return np.asarray(np.minimum(left, right) <= apart_us)
+def _runs(ends: Integers, inside: Bools) -> list[tuple[int, int]]:
+    """Return the first and last time of each run of consecutive candidates inside a span."""
+    edges = np.flatnonzero(np.diff(inside, prepend=False, append=False))
+    return [(int(ends[first]), int(ends[after - 1])) for first, after in zip(edges[::2], edges[1::2], strict=True)]
 
 
 Split = Callable[[Integers, Integers, Integers, int, np.random.Generator], Iterator[Fold]]

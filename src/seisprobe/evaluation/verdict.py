@@ -54,8 +54,10 @@ class Evidence:
     detectable : float or None
         The true AUC that this cell finds with 80% power at alpha / tests.
     why_no_auc : str
+    claims : tuple of str
+        Said with DETECTED and SUGGESTIVE: what a discovery would rest on.
     caveats : tuple of str
-        Said with every word.
+        Said with every word, last.
     """
 
     auc: float | None
@@ -72,6 +74,7 @@ class Evidence:
     uniform: tuple[float, float] | None = None
     detectable: float | None = None
     why_no_auc: str = ""
+    claims: tuple[str, ...] = ()
     caveats: tuple[str, ...] = ()
 
 
@@ -93,7 +96,8 @@ def judge(evidence: Evidence) -> Verdict:
     'INCONCLUSIVE'
     """
     verdict = _first_rule(evidence)
-    return Verdict(verdict.word, verdict.rule, "; ".join([verdict.why, *evidence.caveats]))
+    claims = evidence.claims if verdict.word in (DETECTED, SUGGESTIVE) else ()
+    return Verdict(verdict.word, verdict.rule, "; ".join([verdict.why, *claims, *evidence.caveats]))
 
 
 def _first_rule(e: Evidence) -> Verdict:
@@ -146,11 +150,13 @@ def _single_piece(e: Evidence) -> str:
         if low <= 0.5:
             return f"one mainshock's percentile is {low:.2f}, not above 0.5"
     else:
+        left = []
         for block in blocks:
             rest = [u for u, b in zip(e.u, e.blocks, strict=True) if b != block]
-            needed = critical_auc((1,) * len(rest), 0.10)
-            if sum(rest) / len(rest) <= needed:
-                return f"without block {block} the AUC is {sum(rest) / len(rest):.2f}, not above {needed:.2f}"
+            left.append((sum(rest) / len(rest), critical_auc((1,) * len(rest), 0.10), block))
+        auc, needed, block = min(left, key=lambda row: row[0] - row[1])
+        if auc <= needed:
+            return f"without block {block} the AUC is {auc:.2f}, not above {needed:.2f}"
     above = [auc > 0.5 for auc in e.stations.values()]
     if above and sum(above) < 2 / 3 * len(above):
         return f"{sum(above)} of {len(above)} stations have AUC above 0.5"
@@ -168,7 +174,7 @@ def _not_significant(e: Evidence, auc: float, p: float) -> Verdict:
                 f"AUC {uniform_auc:.2f} (p = {uniform_p:.3g}) against any time, but {auc:.2f} ({seen}) against times"
                 " of the same ETAS rate",
             )
-    if e.headline == "etas" and e.detectable is not None and e.detectable <= e.effect:
+    if e.detectable is not None and e.detectable <= e.effect:
         return Verdict(
             NOT_DETECTED, 8, f"{seen}, and a true AUC of {e.detectable:.2f} would have been found with 80% power"
         )
