@@ -77,7 +77,7 @@ def main():
     python = os.path.join(BIN, "python")
     commands = {
         "demo": [python, "-m", "seisprobe", "demo"],
-        "test": [python, "-m", "pytest", "--rootdir", HERE, "-c", os.path.join(HERE, "pyproject.toml")],
+        "test": [python, "-m", "pytest", "-q", "-n", "auto", "--maxprocesses", "4", "-p", "no:benchmark"],
     }
     if arguments[0] in commands:
         where = HERE if arguments[0] == "test" else os.getcwd()

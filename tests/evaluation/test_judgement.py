@@ -259,6 +259,17 @@ def test_the_primary_cell_is_the_protocols_unless_the_study_names_one():
     assert primary_key(replace_primary(study, "net", "x0", 2.0), "etas") == ("net", "x0", 2.0, "etas", "until-event")
 
 
+def test_the_primary_cell_is_read_at_its_own_p_and_every_other_at_the_adjusted_one():
+    study = study_of(DAYS, 80, hours=(6.0, 24.0))
+    result = evaluate(study, catalog_tables(study))
+    for cell in result.cells:
+        if cell.key in result.verdicts and cell.auc is not None and cell.family:
+            p = cell.p_pseudo if cell.key == result.primary else result.p_adjusted[cell.key]
+            assert result.verdicts[cell.key].why.startswith(f"p = {p:.3g}")
+            assert result.p_adjusted[cell.key] >= cell.p_pseudo - 0.02
+    assert result.p_adjusted[result.primary] > result.primary_cell.p_pseudo
+
+
 def test_a_comparison_is_made_over_the_mainshocks_that_both_have():
     study = study_of(DAYS, 80)
     plan, _ = planned(study)
@@ -323,19 +334,32 @@ def test_mainshocks_closer_than_a_window_are_one_positive():
     assert cell.names == ("M1", "M3")
 
 
-def test_a_constant_modality_is_at_one_half_and_refuses_nothing():
+def test_a_constant_modality_has_nothing_to_rank():
     study = replace_primary(study_of(DAYS, 80), "flat", "x0")
     plan, _ = planned(study)
     n = len(plan.windows)
     table = window_table(plan.windows, {"x0": np.ones(n), "x1": np.ones(n)})
     result = evaluate(study, tables_of(plan, {"flat": table}, {"flat": modality_of(2)}))
     cell = result.primary_cell
-    assert (cell.auc, cell.p_pseudo) == (0.5, 1.0)
-    assert cell.n_independent == 1.0
+    assert (cell.auc, cell.p_pseudo) == (None, None)
+    assert cell.why_null["auc"] == "the same value in all windows: there is nothing to rank"
+    assert result.verdicts[cell.key].word == "INCONCLUSIVE"  # power to find nothing is no power
     novelty = cell_of(result, "flat", "novelty", 6.0)
     assert novelty.auc is None
     assert result.left_out["flat", "until-event", 6.0] == ("x0 (constant)", "x1 (constant)")
     assert cell_of(result, "flat", "logistic", 6.0).auc is None
+
+
+def test_a_score_with_many_ties_has_no_more_power_than_the_best_case():
+    days = tuple(np.arange(12) * 14.0 + 10)
+    study = replace_primary(study_of(days, 190), "rare", "x0")
+    plan, _ = planned(study)
+    rare = (np.random.default_rng(0).random(190 * 24) < 0.01).astype(float)  # one value in all but 1% of windows
+    cell = evaluate(
+        study, tables_of(plan, {"rare": series_table(plan.windows, rare)}, {"rare": modality_of()})
+    ).primary_cell
+    assert cell.critical(0.05) < cell.bates(0.05)["k"]
+    assert cell.detectable(0.05) == pytest.approx(0.700, abs=0.0015)  # of twelve mainshocks, PROTOCOL 8
 
 
 def test_columns_that_are_all_nan_are_left_out_of_novelty_and_of_the_classifier():

@@ -98,11 +98,11 @@ def test_a_wide_modality_does_not_drown_a_narrow_one():
     aucs = []
     for seed in range(30):
         rng = np.random.default_rng(seed)
-        wide, narrow = 50 * noise(rng, 203, 100, 0.0), rng.standard_normal((203, 2))
-        narrow[:K] += 4.0
-        both = novelty([Columns(wide, names(100)), Columns(narrow, names(2))], np.ones(203, dtype=bool)).scores
+        wide, narrow = 50 * noise(rng, 63, 400, 0.0), rng.standard_normal((63, 4))
+        narrow[:K] += 2.0
+        both = novelty([Columns(wide, names(400)), Columns(narrow, names(4))], np.ones(63, dtype=bool)).scores
         aucs.append(auc_percentile(both[:K], both[K:]))
-    assert np.mean(aucs) > 0.9
+    assert np.mean(aucs) > 0.85  # under 0.6 where each modality keeps its own variance
 
 
 def test_scores_do_not_depend_on_units_or_on_the_order_of_windows():

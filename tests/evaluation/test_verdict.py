@@ -36,6 +36,7 @@ CASES = [
     (5, "INCONCLUSIVE", replace(GOOD, u=(0.5, 0.99, 1.0)), "0.50"),
     (5, "INCONCLUSIVE", replace(MANY, u=(0.5, 0.5, 0.5, 0.5, 0.5, 1.0)), "without block 6"),
     (5, "INCONCLUSIVE", replace(GOOD, stations={"A": 0.9, "B": 0.4, "C": 0.5}), "1 of 3 stations"),
+    (5, "INCONCLUSIVE", replace(GOOD, stations=dict(zip("ABCDE", (0.9, 0.9, 0.9, 0.4, 0.5), strict=True))), "3 of 5"),
     (6, "SUGGESTIVE", GOOD, "3 independent blocks are too few"),
     (6, "SUGGESTIVE", replace(GOOD, stations={"A": 0.9, "B": 0.8, "C": 0.3}), "too few"),
     (6, "SUGGESTIVE", replace(GOOD, post_event_auc=None), "too few"),

@@ -61,12 +61,17 @@ def mainshock_time(day: float) -> pd.Timestamp:
 def random_events(
     study: Study, rate_per_day: float, rng: np.random.Generator, history_days: float = 30
 ) -> pd.DataFrame:
-    """Return a Poisson catalog with Gutenberg–Richter magnitudes under 5, the study's mainshocks among the events."""
+    """Return a Poisson catalog with Gutenberg–Richter magnitudes under 5, the study's mainshocks among the events.
+
+    Fifteen events follow each mainshock in its second hour: what the post-event check looks at.
+    """
     start, end = (pd.Timestamp(t) for t in (study.study.start, study.study.end))
     first = start - pd.Timedelta(days=history_days)
     length_us = int((end - first) / pd.Timedelta(microseconds=1))
     n = int(rng.poisson(rate_per_day * length_us / 8.64e10))
-    offsets = np.sort(rng.choice(length_us, n, replace=False))
+    after = [int(t - times_us([first])[0]) for t in times_us([m.time for m in study.mainshock])]
+    after = [t + HOUR_US + i * 200_000_000 for t in after for i in range(15) if t + 2 * HOUR_US < length_us]
+    offsets = np.sort(np.concatenate([rng.choice(length_us, n, replace=False), after]).astype(np.int64))
     rows = [
         {
             "event_id": f"e{i}", "time": int(times_us([first])[0]) + int(offset),

@@ -123,9 +123,15 @@ class Cell:
         return float(np.quantile(self.null[np.isfinite(self.null)], 1.0 - alpha))
 
     def detectable(self, alpha: float) -> float | None:
-        """Return the true AUC that reaches the cell's critical value with 80% power."""
+        """Return the true AUC that reaches the cell's critical value with 80% power.
+
+        The critical value is taken no lower than that of mainshocks all apart, which is the best case: a null of a
+        score with many ties is narrow, but not because the score could tell more.
+        """
         critical = self.critical(alpha)
-        return None if critical is None else detectable_auc(self.sizes, critical)
+        if critical is None:
+            return None
+        return detectable_auc(self.sizes, max(critical, critical_auc((1,) * int(self.used.sum()), alpha)))
 
     def bates(self, alpha: float) -> dict[str, float | None]:
         """Return the best-case critical AUC for K mainshocks apart and for the blocks as they are."""
@@ -239,6 +245,9 @@ def _why_not(grid: Grid, scores: Scores, counted: np.ndarray) -> str:
         missing = float(np.mean(np.isnan(values))) if len(values) else 1.0
         if missing > MOST_MISSING:
             return f"no value in {100 * missing:.0f}% of the background{where} (at most 5% may lack one)"
+    asked = np.concatenate([scores.candidates.ravel(), scores.positives.ravel()])
+    if np.isfinite(asked).any() and np.nanmin(asked) == np.nanmax(asked):
+        return "the same value in all windows: there is nothing to rank"
     return ""
 
 
