@@ -17,6 +17,7 @@ from seisprobe import __version__
 from seisprobe.catalog import Catalog, select_events, table_sha256
 from seisprobe.errors import DataFileError, FolderError, StudyError
 from seisprobe.etas import EtasFit
+from seisprobe.evaluation.cells import Cell
 from seisprobe.evaluation.judgement import Evaluation, Key, evaluate, primary_cell
 from seisprobe.folder import claim, known_study, stored_study, wipe_computed
 from seisprobe.modalities import MODALITIES, Modality
@@ -228,8 +229,8 @@ def _compute(
     for name, table in features.items():
         write_table(folder / "features" / f"{name}.parquet", table, stamp)
     log.info("evaluation: %d modalities, %d lengths", len(features), len(study.windows.hours))
-    evaluation = evaluate(study, tables_of(study, made, features))
-    del features
+    evaluation = _light(evaluate(study, tables_of(study, made, features)))
+    del features  # the changes of the sensitivity table make their own
     evaluation = _with_synthetic(study, made, evaluation, progress)
     write_table(folder / "nulls.parquet", _null_table(evaluation), stamp)
     write_table(folder / "etas.parquet", _residual_table(made.setting.rates.fits), stamp)
@@ -242,6 +243,16 @@ def _compute(
     write_bytes(folder / "result.json", text.encode())
     found: dict[str, Any] = json.loads(text)
     return found
+
+
+def _light(evaluation: Evaluation) -> Evaluation:
+    """Return an evaluation without the scores of single windows, which nothing after the judgement reads."""
+
+    def light(cell: Cell) -> Cell:
+        return replace(cell, scores=None, ranked=None)
+
+    controls = {key: {name: light(cell) for name, cell in own.items()} for key, own in evaluation.controls.items()}
+    return replace(evaluation, cells=tuple(light(cell) for cell in evaluation.cells), controls=controls)
 
 
 def _finished(folder: Path, stamp: Mapping[str, str], modalities: Mapping[str, Modality]) -> dict[str, Any] | None:
