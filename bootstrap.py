@@ -81,7 +81,10 @@ def main():
     }
     if arguments[0] in commands:
         where = HERE if arguments[0] == "test" else os.getcwd()
-        sys.exit(subprocess.call(commands[arguments[0]] + arguments[1:], cwd=where))
+        environment = dict(os.environ)
+        if arguments[0] == "test":
+            environment.setdefault("OPENBLAS_NUM_THREADS", "1")  # the tests run in several processes already
+        sys.exit(subprocess.call(commands[arguments[0]] + arguments[1:], cwd=where, env=environment))
 
 
 if __name__ == "__main__":

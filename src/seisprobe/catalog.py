@@ -26,6 +26,7 @@ __all__ = [
     "completeness_at",
     "completeness_mean",
     "distance_km",
+    "largest_apart",
     "magnitude_bin",
     "nearest_event",
     "select_events",
@@ -423,6 +424,36 @@ def b_of_mean_excess(mean_excess: Floats | float, delta_m: float) -> Floats:
     mean = np.where(mean > 1e-12, mean, np.nan)
     beta = np.log1p(delta_m / mean) / delta_m if delta_m else 1.0 / mean
     return np.asarray(beta / np.log(10))
+
+
+def largest_apart(times: Floats, magnitudes: Floats, eligible: np.ndarray, most: int, distance: float) -> Integers:
+    """Return the rows of the largest eligible events, each more than a distance in time from every larger one chosen.
+
+    Parameters
+    ----------
+    times, magnitudes : ndarray, shape (n,)
+        Times in the unit of `distance`.
+    eligible : ndarray of bool, shape (n,)
+    most : int
+        How many are wanted; fewer are returned where the catalog has no more.
+    distance : float
+
+    Returns
+    -------
+    ndarray of int64, ascending
+
+    Examples
+    --------
+    >>> largest_apart(np.array([0.0, 1.0, 9.0]), np.array([5.0, 6.0, 4.0]), np.ones(3, dtype=bool), 2, 3.0).tolist()
+    [1, 2]
+    """
+    chosen: list[int] = []
+    for row in np.argsort(-magnitudes, kind="stable"):
+        if eligible[row] and all(abs(times[row] - times[other]) > distance for other in chosen):
+            chosen.append(int(row))
+            if len(chosen) == most:
+                break
+    return np.array(sorted(chosen), dtype=np.int64)
 
 
 def nearest_event(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -62,16 +63,7 @@ def result_of(
         "seisprobe": __version__,
         "study": {"name": study.study.name, "fingerprint": study_fingerprint(study), "seed": study.study.seed},
         "catalog": {**source, "dropped": dict(catalog.dropped), "notes": list(catalog.notes)},
-        "mainshocks": [
-            {
-                "name": m["name"],
-                "time": _stamp(m["time"]),
-                "magnitude": m["magnitude"],
-                "block": m["block"] or None,
-                "reason": m["reason"] or None,
-            }
-            for m in mainshocks.to_dict("records")
-        ],
+        "mainshocks": [_mainshock(m) for m in mainshocks.to_dict("records")],
         "mainshock_list": AFTER_THE_FACT,
         "unlisted_large_events": [
             {"time": _stamp(e["time"]), **{key: e[key] for key in ("magnitude", "latitude", "longitude")}}
@@ -89,23 +81,24 @@ def result_of(
             {"modality": m, "layout": layout, "hours": hours, "columns": list(gone)}
             for (m, layout, hours), gone in sorted(evaluation.left_out.items())
         ],
-        "comparisons": [
-            {
-                "a": c.a, "b": c.b, "score": c.score, "hours": c.hours, "background": c.background,
-                "delta_auc": c.delta_auc, "p": c.p, "word": c.word,
-            }
-            for c in evaluation.comparisons
-        ],
+        "comparisons": [asdict(comparison) for comparison in evaluation.comparisons],
         "controls": _controls(study, evaluation, primary),
         "sensitivity": list(sensitivity),
         "placebo": evaluation.placebo.to_dict("records"),
         "sanity": {
-            "label_shuffle_auc": evaluation.label_shuffle[0] if evaluation.label_shuffle else None,
-            "label_shuffle_p": evaluation.label_shuffle[1] if evaluation.label_shuffle else None,
+            **dict(
+                zip(("label_shuffle_auc", "label_shuffle_p"), evaluation.label_shuffle or (None, None), strict=True)
+            ),
             "post_event_auc": evaluation.post_event_auc,
         },
         "verdict": {"word": verdict.word, "why": verdict.why, "adds": _adds(evaluation), "rule": verdict.rule},
-    }  # fmt: skip
+    }
+
+
+def _mainshock(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return a mainshock; one that is no positive has no block, and a reason."""
+    found = {"name": row["name"], "time": _stamp(row["time"]), "magnitude": row["magnitude"]}
+    return {**found, "block": row["block"] or None, "reason": row["reason"] or None}
 
 
 def _stamp(time: pd.Timestamp) -> str:

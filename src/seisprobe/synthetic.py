@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from seisprobe.catalog import EVENT_COLUMNS, Catalog, Floats, Integers, select_events, times_us
+from seisprobe.catalog import EVENT_COLUMNS, Catalog, Floats, Integers, largest_apart, select_events, times_us
 from seisprobe.errors import SeisprobeError
 from seisprobe.etas import EtasFit, EtasParameters, FitOptions, fit_etas, simulate, with_expected_events
 from seisprobe.evaluation.cells import Cell, generator
@@ -120,13 +120,15 @@ def _catalogs(
     """Yield synthetic catalogs whose K largest events make blocks of the study's number and sizes, and their study."""
     rng = generator(study.study.seed, "synthetic catalogs")
     duration = float(etas_days(study, times_us([study.study.end]))[0])
+    room = (max(study.windows.hours) + study.windows.gap_s / 3600) / 24  # the first needs all its windows
     kept = 0
     for _ in range(MOST_TRIES):
         try:
             made = simulate(law, duration, rng, b=1.0, max_magnitude=7.0, lead_in_days=LEAD_IN_DAYS, delta_m=DELTA_M)
         except SeisprobeError:
             continue  # a catalog that explodes is a try without success
-        rows = _largest_apart(study, made.times_days, made.magnitudes, sum(sizes), duration)
+        eligible = (made.times_days > room) & (made.times_days < duration)
+        rows = largest_apart(made.times_days, made.magnitudes, eligible, sum(sizes), positive_distance_h(study) / 24)
         if sorted(_time_blocks(study, made.times_days[rows])) != sorted(sizes):
             continue
         events = _event_table(study, made.times_days, made.magnitudes)
@@ -134,19 +136,6 @@ def _catalogs(
         kept += 1
         if kept == study.evaluation.synthetic_catalogs:
             return
-
-
-def _largest_apart(study: Study, days: Floats, magnitudes: Floats, most: int, duration: float) -> Integers:
-    """Return the rows of the largest events more than D from each other, with room for their windows."""
-    distance = positive_distance_h(study) / 24
-    first = (max(study.windows.hours) + study.windows.gap_s / 3600) / 24
-    chosen: list[int] = []
-    for row in np.argsort(-magnitudes, kind="stable"):
-        if first < days[row] < duration and all(abs(days[row] - days[c]) > distance for c in chosen):
-            chosen.append(int(row))
-            if len(chosen) == most:
-                break
-    return np.array(sorted(chosen), dtype=np.int64)
 
 
 def _time_blocks(study: Study, days: Floats) -> list[int]:

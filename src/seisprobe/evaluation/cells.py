@@ -191,44 +191,45 @@ def rank_cell(
     if used.sum() < min(LEAST_MAINSHOCKS, len(grid.names)):
         lost = ", ".join(n for n, ok in zip(grid.names, used, strict=True) if not ok)
         return empty_cell(grid, modality, score, background, f"mainshocks without data: {lost}", family=family)
-    draws = nulls.draws.get(background)
-    null = null_auc(ranked, draws, used) if draws is not None and len(draws) else None
-    shifted = None
-    if background == "uniform" and nulls.shifts is not None and len(nulls.shifts):
-        shifted = shifted_auc(scores, nulls.shifts, nulls.zones, nulls.around)
-    auc = float(np.mean(u[used]))
-    independent = independent_number(scores)
-    p_shift = None
-    if shifted is not None:
-        p_shift = max(one_sided_p(auc, shifted), 1.0 / (1.0 + independent))
-    medians = median_over_stations(ranked.candidates)
-    n_background, n_days, n_effective = _background_size(grid, weights, np.isfinite(medians))
-    return Cell(
-        modality=modality,
-        score=score,
-        hours=grid.hours,
-        background=background,
-        layout=grid.layout,
-        names=grid.names,
-        blocks=grid.blocks,
-        u=u,
+    cell = Cell(
+        *(modality, score, grid.hours, background, grid.layout, grid.names, grid.blocks, u),
         family=family,
-        auc=auc,
-        n_background=n_background,
-        n_days=n_days,
-        n_effective=n_effective,
-        null=null,
-        shift_null=shifted,
-        p_pseudo=None if null is None else one_sided_p(auc, null),
-        p_shift=p_shift,
-        n_independent=independent,
+        auc=float(np.mean(u[used])),
+        n_independent=independent_number(scores),
         interval=auc_interval(study, u[used], grid.blocks[used]),
-        alarm=_alarm(study, grid, u[used], medians, weights),
         information_gain=information_gain(u[used], grid.blocks[used]) if background == "etas" else None,
         stations=_by_station(ranked, used),
         scores=scores,
         ranked=ranked,
-        why_null=_why_null(background, null, shifted, used, nulls),
+    )
+    return _with_nulls(_with_background(cell, study, grid, ranked), nulls, scores, ranked)
+
+
+def _with_background(cell: Cell, study: Study, grid: Grid, ranked: Ranked) -> Cell:
+    """Return a cell with the size of its background and what alarming in it would cost."""
+    weights, medians = grid.weights[cell.background], median_over_stations(ranked.candidates)
+    windows, days, effective = _background_size(grid, weights, np.isfinite(medians))
+    alarm = _alarm(study, grid, cell.u[cell.used], medians, weights)
+    return replace(cell, n_background=windows, n_days=days, n_effective=effective, alarm=alarm)
+
+
+def _with_nulls(cell: Cell, nulls: Nulls, scores: Scores, ranked: Ranked) -> Cell:
+    """Return a cell with its pseudo-mainshocks and shifts ranked, their p, and why one is missing."""
+    assert cell.auc is not None
+    assert cell.n_independent is not None
+    draws = nulls.draws.get(cell.background)
+    null = null_auc(ranked, draws, cell.used) if draws is not None and len(draws) else None
+    shifted, p_shift = None, None
+    if cell.background == "uniform" and nulls.shifts is not None and len(nulls.shifts):
+        shifted = shifted_auc(scores, nulls.shifts, nulls.zones, nulls.around)
+        p_shift = max(one_sided_p(cell.auc, shifted), 1.0 / (1.0 + cell.n_independent))
+    return replace(
+        cell,
+        null=null,
+        shift_null=shifted,
+        p_pseudo=None if null is None else one_sided_p(cell.auc, null),
+        p_shift=p_shift,
+        why_null=_why_null(cell.background, null, shifted, cell.used, nulls),
     )
 
 

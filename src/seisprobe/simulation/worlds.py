@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from seisprobe.catalog import EVENT_COLUMNS, Floats, Integers
+from seisprobe.catalog import EVENT_COLUMNS, Floats, Integers, largest_apart
 from seisprobe.etas import EtasParameters, branching_ratio, draw_magnitudes, simulate
 
 __all__ = ["KINDS", "NullWorld", "null_world"]
@@ -71,7 +71,7 @@ def null_world(kind: str, mainshocks: int, distance_h: float, rng: np.random.Gen
     if kind == "confounder":
         hour = 24 * (days % 1.0)
         eligible &= (hour >= NIGHT_HOURS[0]) & (hour < NIGHT_HOURS[1])
-    chosen = _largest_apart(days, magnitudes, eligible, mainshocks, distance_h / 24)
+    chosen = largest_apart(days, magnitudes, eligible, mainshocks, distance_h / 24)
     if len(chosen) < mainshocks:
         return None
     end_us = START_US + round(DAYS * DAY_US)
@@ -99,17 +99,6 @@ def _unclustered(kind: str, rng: np.random.Generator) -> tuple[Floats, Floats]:
         missed = working & (magnitudes < MC + 1.0) & (rng.random(n) < MISSED_BY_DAY)
         days, magnitudes = days[~missed], magnitudes[~missed]
     return days, magnitudes
-
-
-def _largest_apart(days: Floats, magnitudes: Floats, eligible: np.ndarray, most: int, distance: float) -> Integers:
-    """Return the rows of the largest eligible events, each more than `distance` days from every larger one chosen."""
-    chosen: list[int] = []
-    for row in np.argsort(-magnitudes, kind="stable"):
-        if eligible[row] and all(abs(days[row] - days[other]) > distance for other in chosen):
-            chosen.append(int(row))
-            if len(chosen) == most:
-                break
-    return np.array(sorted(chosen), dtype=np.int64)
 
 
 def _table(days: Floats, magnitudes: Floats, rng: np.random.Generator) -> pd.DataFrame:
