@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from seisprobe import __version__, planning
 from seisprobe.catalog import Catalog, Integers, times_us
@@ -128,7 +129,8 @@ def judge_world(request: Request, index: int) -> dict[str, Any] | None:
     plan = planning.make_plan(study, Catalog(world.events), rates)
     assert positive_distance_h(study) == distance_h
     tables = planning.tables_of(study, plan, planning.compute_features(study, plan))
-    found = evaluate(study, tables, label_free=True)
+    with threadpool_limits(1, "blas"):  # what a world gives does not depend on how many threads a worker has
+        found = evaluate(study, tables, label_free=True)
     return {
         "index": index,
         "merged": max(block_sizes(plan.mainshocks)) > 1,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from seisprobe import __version__
 from seisprobe.catalog import Catalog, select_events, table_sha256
@@ -203,7 +204,8 @@ def _run_in(study: Study, folder: Path, progress: Progress | None) -> dict[str, 
     stamp = {"study": study_fingerprint(study), "catalog": source["sha256"], "seisprobe": __version__}
     result = _finished(folder, stamp, modalities_of(study))
     if result is None:
-        result = _compute(study, folder, catalog, source, stamp, progress)
+        with threadpool_limits(1, "blas"):  # the last bits of a matrix product depend on the number of threads
+            result = _compute(study, folder, catalog, source, stamp, progress)
     else:
         log.info("evaluation: done before")
     if not (folder / "report.html").exists():

@@ -18,6 +18,7 @@ from seisprobe.catalog import Catalog
 from seisprobe.etas import EtasFit
 from seisprobe.evaluation.cells import Cell
 from seisprobe.evaluation.judgement import Evaluation
+from seisprobe.evaluation.splits import SAFE
 from seisprobe.study import Study, study_fingerprint
 from seisprobe.windows import block_sizes, unlisted_events
 
@@ -75,7 +76,7 @@ def result_of(
         "etas": {place or "region": _fit(fit) for place, fit in fits.items()},
         "headline": evaluation.headline,
         "tests": evaluation.tests,
-        "unsafe_split": study.evaluation.split if study.evaluation.allow_unsafe_split else None,
+        "unsafe_split": None if study.evaluation.split in SAFE else study.evaluation.split,
         "cells": [_cell(study, evaluation, cell) for cell in evaluation.cells],
         "left_out_columns": [
             {"modality": m, "layout": layout, "hours": hours, "columns": list(gone)}

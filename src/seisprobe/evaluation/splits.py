@@ -21,7 +21,16 @@ import numpy as np
 from seisprobe.catalog import Integers
 from seisprobe.errors import StudyError, nearest
 
-__all__ = ["SPLITS", "Fold", "forward_chaining", "leave_one_block_out", "safe_split", "shuffled_k_fold", "span_of"]
+__all__ = [
+    "SAFE",
+    "SPLITS",
+    "Fold",
+    "forward_chaining",
+    "leave_one_block_out",
+    "safe_split",
+    "shuffled_k_fold",
+    "span_of",
+]
 
 Bools = np.ndarray
 
