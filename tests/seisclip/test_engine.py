@@ -11,7 +11,7 @@ from scipy.spatial.distance import pdist
 
 from seisprobe.errors import InputError
 from seisprobe.seisclip.spectra import spectrogram
-from support.seisclip import cosines, golden, golden_model, golden_state, real_windows
+from support.seisclip import cosines, golden, golden_model, golden_state, real_windows, varied_windows
 
 torch = pytest.importorskip("torch")
 
@@ -46,8 +46,8 @@ def skip_unless(backend):
 
 @pytest.fixture(scope="module")
 def reference():
-    """Windows (synthetic; golden and real ones where they are) and their vectors by torch in float32."""
-    parts = [synthetic_windows(8)]
+    """Windows (made; golden and real ones where they are) and their vectors by torch in float32."""
+    parts = [varied_windows()]
     for read in (lambda: golden(120)["waveform"], real_windows):
         try:
             parts.append(read())

@@ -66,6 +66,23 @@ def real_windows(events=16, noise=8):
     return np.concatenate(parts).astype(np.float32)
 
 
+def varied_windows(n=24, seed=0):
+    """Made minutes as unlike each other as real ones: noise of any colour, bursts of any onset, band and size."""
+    rng = np.random.default_rng(seed)
+    seconds = np.arange(6000) / 100.0
+    frequency = np.fft.rfftfreq(6000, 0.01)
+    windows = np.empty((n, 3, 6000))
+    for window in windows:
+        colour = np.maximum(frequency, 0.1) ** rng.uniform(-1.5, 1.0)
+        onset, hertz, decay_s = rng.uniform(2, 50), rng.uniform(1, 30), rng.uniform(0.5, 20)
+        burst = np.where(seconds > onset, np.exp(-(seconds - onset) / decay_s), 0.0)
+        for channel in window:
+            noise = np.fft.irfft(np.fft.rfft(rng.standard_normal(6000)) * colour, 6000)
+            shaken = burst * np.sin(2 * np.pi * hertz * seconds + rng.uniform(0, 6)) * rng.lognormal(0.5, 1.5)
+            channel[:] = rng.lognormal(5, 1) * (noise / noise.std() + shaken)
+    return windows.astype(np.float32)
+
+
 def cosines(a, b):
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     return np.sum(a * b, 1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
