@@ -29,6 +29,7 @@ __all__ = [
     "positive_distance_h",
     "unlisted_events",
     "window_length_h",
+    "zone_steps",
 ]
 
 WINDOW_COLUMNS = (
@@ -333,11 +334,38 @@ def candidate_ends(study: Study) -> Integers:
 
 
 def _zone_of(study: Study, mainshocks: pd.DataFrame) -> list[tuple[str, int, int]]:
-    """Return each mainshock's zone [T − max(L) − E, T + 2 h + E] in microseconds; one too close has one as well."""
-    before = round((max(study.windows.hours) + study.windows.embargo_h) * HOUR_US)
-    after = round((2.0 + study.windows.embargo_h) * HOUR_US)
+    """Return each mainshock's zone in microseconds; one too close has one as well."""
+    before, after = _zone_reach(study)
     times = times_us(mainshocks["time"])
     return [(str(n), int(t) - before, int(t) + after) for n, t in zip(mainshocks["name"], times, strict=True)]
+
+
+def _zone_reach(study: Study) -> tuple[int, int]:
+    """Return how far a zone [T − max(L) − E, T + 2 h + E] reaches before and after a mainshock, microseconds."""
+    embargo_h = study.windows.embargo_h
+    return round((max(study.windows.hours) + embargo_h) * HOUR_US), round((2.0 + embargo_h) * HOUR_US)
+
+
+def zone_steps(study: Study, layout: str, hours: float) -> Integers:
+    """Return the steps on the grid from a candidate that points at a mainshock to all that meet its zone.
+
+    Examples
+    --------
+    >>> from seisprobe.study import study_from_dict
+    >>> study = study_from_dict({
+    ...     "study": {"name": "s", "start": "2016-01-01T00:00:00Z", "end": "2016-02-01T00:00:00Z",
+    ...               "region": {"min_latitude": 40, "max_latitude": 46, "min_longitude": 10, "max_longitude": 16}},
+    ...     "mainshock": [{"name": "M", "time": "2016-01-20T00:00:00Z", "magnitude": 6.0}],
+    ... })
+    >>> steps = zone_steps(study, "until-event", 24.0)
+    >>> steps.min(), steps.max()  # from 48 h before to 26 h after, and windows of 24 h that begin inside
+    (np.int64(-47), np.int64(50))
+    """
+    before, after = _zone_reach(study)
+    step = round(study.windows.step_h * HOUR_US)
+    ahead = round(hours * HOUR_US) if layout == "at-lead" else round(study.windows.gap_s * 1e6)
+    low, high = ahead - before, ahead + after + round(window_length_h(study, layout, hours) * HOUR_US)
+    return np.arange(low // step + 1, high // step + 1, dtype=np.int64)
 
 
 def meets_zone(starts: Integers, ends: Integers, low: int, high: int) -> np.ndarray:

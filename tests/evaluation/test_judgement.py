@@ -18,6 +18,7 @@ from seisprobe.evaluation.nulls import one_sided_p
 from seisprobe.evaluation.shared_draws import make_grids, make_nulls
 from seisprobe.modalities import MODALITIES
 from seisprobe.planning import compute_features
+from seisprobe.windows import HOUR_US
 from support.worlds import ar1, hour_of, modality_of, planned, series_table, study_of, tables_of, window_table
 
 DAYS = (12.0, 31.0, 34.6, 60.0)  # the second and third are one block
@@ -46,8 +47,14 @@ def three_stations(plan, seed=0, columns=1):
 # --- stations ---------------------------------------------------------------------------------------------------------
 
 
+def outside_zones(ends_h, drawn):
+    """Which 6 h windows meet no zone [T − 30 h, T + 26 h] of mainshocks 120 s after the ends drawn."""
+    zones = [(ends_h[i] + 120 / 3600 - 30, ends_h[i] + 120 / 3600 + 26) for i in drawn]
+    return [not any(end > low and end - 6 <= high for low, high in zones) for end in ends_h]
+
+
 def by_hand(grid, windows, table, used_background):
-    """Percentile of each mainshock at each station by plain loops; and of every candidate."""
+    """Percentile of each mainshock at each station by plain loops; and of a candidate in a part of the background."""
     ids = windows["window_id"].to_numpy()
     stations = sorted(table["station"].unique())
     value = {(r.window_id, r.station): r.x0 for r in table.itertuples()}
@@ -56,15 +63,16 @@ def by_hand(grid, windows, table, used_background):
         scores = {i: value.get((ids[row], s), math.nan) for i, row in enumerate(grid.candidate_rows[0])}
         counted = [scores[i] for i in scores if used_background[i] and not math.isnan(scores[i])]
 
-        def percentile(x, counted=counted):
+        def percentile(x, counted):
             if math.isnan(x):
                 return math.nan
             return (sum(c < x for c in counted) + 0.5 * sum(c == x for c in counted)) / len(counted)
 
-        found[s] = (
-            [percentile(value.get((ids[row], s), math.nan)) for row in grid.positive_rows],
-            {i: percentile(x) for i, x in scores.items()},
-        )
+        def drawn(i, outside, scores=scores):
+            left = [x for j, x in scores.items() if outside[j] and used_background[j] and not math.isnan(x)]
+            return percentile(scores[i], left)
+
+        found[s] = ([percentile(value.get((ids[row], s), math.nan), counted) for row in grid.positive_rows], drawn)
     return found
 
 
@@ -85,7 +93,8 @@ def test_a_station_that_misses_a_mainshock_and_a_tenth_of_the_record_is_judged_o
     assert cell.stations["S2"] == pytest.approx(np.nanmean(hand["S2"][0]), abs=1e-12)
     null = []
     for row in draws:
-        u = [np.nanmedian([hand[s][1][int(i)] for s in hand]) for i in row]
+        outside = outside_zones(grid.ends / HOUR_US, row)
+        u = [np.nanmedian([hand[s][1](int(i), outside) for s in hand]) for i in row]
         null.append(np.mean(u))
     np.testing.assert_allclose(cell.null, null, atol=1e-12)
     assert cell.p_pseudo == one_sided_p(float(np.mean(expected)), np.array(null))
@@ -419,7 +428,7 @@ def test_p_is_uniform_on_noise_without_memory_of_the_mainshocks():
     tables = tables_of(plan, {}, {})
     grids = make_grids(study, tables.windows, tables.backgrounds, tables.why_none)
     grid, nulls = grids["until-event", 6.0], make_nulls(study, grids)["until-event", 6.0]
-    from seisprobe.evaluation.nulls import null_auc, shifted_auc
+    from seisprobe.evaluation.nulls import drawn_percentiles, null_auc, shifted_auc
 
     pseudo, shift = [], []
     for world in range(300):
@@ -427,7 +436,8 @@ def test_p_is_uniform_on_noise_without_memory_of_the_mainshocks():
         scores = read_scores(grid, align(plan.windows, series_table(plan.windows, x)), "x0")
         ranked = rank(grid, scores, "uniform")
         auc = float(ranked.u.mean())
-        pseudo.append(one_sided_p(auc, null_auc(ranked, nulls.draws["uniform"], np.ones(3, bool))))
+        drawn = drawn_percentiles(scores, grid.weights["uniform"], nulls.draws["uniform"], nulls.own_zone)
+        pseudo.append(one_sided_p(auc, null_auc(drawn, np.ones(3, bool))))
         shift.append(one_sided_p(auc, shifted_auc(scores, nulls.shifts, nulls.zones, nulls.around)))
     assert kstest(pseudo, "uniform").pvalue > 1e-3
     assert kstest(shift, "uniform").pvalue > 1e-3

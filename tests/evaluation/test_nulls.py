@@ -14,6 +14,7 @@ from scipy.stats import chisquare
 from seisprobe.evaluation.grid import Grid, Scores, rank
 from seisprobe.evaluation.nulls import (
     adjusted_p,
+    drawn_percentiles,
     independent_number,
     joint_shifts,
     null_auc,
@@ -78,13 +79,14 @@ def a_case(seed: int, places: int, stations: int, own_sets: bool):
     return rng, grid, scores_of(candidates, positives), weights
 
 
-@given(st.integers(0, 10**6), st.sampled_from([1, 2]), st.integers(1, 3), st.booleans())
-def test_every_pseudo_draw_equals_plain_loops(seed, places, stations, own_sets):
+@given(st.integers(0, 10**6), st.sampled_from([1, 2]), st.integers(1, 3), st.booleans(), st.sampled_from([0, 5]))
+def test_every_pseudo_draw_equals_plain_loops_without_the_zones_of_its_draw(seed, places, stations, own_sets, reach):
     rng, grid, scores, weights = a_case(seed, places, stations, own_sets)
     n, k = len(grid.ends), len(grid.names)
     draws = rng.integers(0, n, (6, k))
     used = rng.random(k) < 0.8
-    found = null_auc(rank(grid, scores, "b"), draws, used)
+    zone = np.arange(-reach, reach + 2) if reach else np.empty(0, dtype=np.int64)
+    found = null_auc(drawn_percentiles(scores, weights, draws, zone), used)
     for row, auc in zip(draws, found, strict=True):
         u = []
         for s in range(stations):
@@ -92,7 +94,8 @@ def test_every_pseudo_draw_equals_plain_loops(seed, places, stations, own_sets):
             for m in range(k):
                 values = scores.candidates[s, m if places > 1 else 0].tolist()
                 own = weights[m % len(weights)].tolist()
-                u[-1].append(hand_percentile(values[row[m]], values, own))
+                outside = [0.0 if any(i - c in zone.tolist() for c in row) else w for i, w in enumerate(own)]
+                u[-1].append(hand_percentile(values[row[m]], values, outside))
         assert auc == pytest.approx(hand_auc(u, used.tolist()), abs=1e-12, nan_ok=True)
 
 

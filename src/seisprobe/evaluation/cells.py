@@ -16,7 +16,7 @@ import numpy as np
 from seisprobe.catalog import Floats, Integers
 from seisprobe.evaluation.alarms import Alarm, alarm_figures, information_gain
 from seisprobe.evaluation.grid import Grid, Ranked, Scores, median_over_stations, rank
-from seisprobe.evaluation.nulls import independent_number, null_auc, one_sided_p, shifted_auc
+from seisprobe.evaluation.nulls import drawn_percentiles, independent_number, null_auc, one_sided_p, shifted_auc
 from seisprobe.evaluation.power import critical_auc, detectable_auc, inversion_interval
 from seisprobe.study import Study
 from seisprobe.windows import DAY_US, window_length_h
@@ -59,6 +59,8 @@ class Nulls:
         None where scores do not cover the whole record.
     zones : ndarray
         Steps from the first mainshock's index to every candidate in a zone.
+    own_zone : ndarray
+        Steps from a window that points at a mainshock to the candidates that meet its zone.
     around : int
         Steps in the whole record.
     """
@@ -66,6 +68,7 @@ class Nulls:
     draws: Mapping[str, Integers]
     shifts: Integers | None
     zones: Integers
+    own_zone: Integers
     around: int
 
 
@@ -87,6 +90,7 @@ class Cell:
     n_days: int | None = None
     n_effective: float | None = None
     train_positives: int | None = None
+    drawn: Floats | None = None
     null: Floats | None = None
     shift_null: Floats | None = None
     p_pseudo: float | None = None
@@ -202,7 +206,7 @@ def rank_cell(
         scores=scores,
         ranked=ranked,
     )
-    return _with_nulls(_with_background(cell, study, grid, ranked), nulls, scores, ranked)
+    return _with_nulls(_with_background(cell, study, grid, ranked), grid, nulls, scores)
 
 
 def _with_background(cell: Cell, study: Study, grid: Grid, ranked: Ranked) -> Cell:
@@ -213,18 +217,22 @@ def _with_background(cell: Cell, study: Study, grid: Grid, ranked: Ranked) -> Ce
     return replace(cell, n_background=windows, n_days=days, n_effective=effective, alarm=alarm)
 
 
-def _with_nulls(cell: Cell, nulls: Nulls, scores: Scores, ranked: Ranked) -> Cell:
+def _with_nulls(cell: Cell, grid: Grid, nulls: Nulls, scores: Scores) -> Cell:
     """Return a cell with its pseudo-mainshocks and shifts ranked, their p, and why one is missing."""
     assert cell.auc is not None
     assert cell.n_independent is not None
     draws = nulls.draws.get(cell.background)
-    null = null_auc(ranked, draws, cell.used) if draws is not None and len(draws) else None
+    drawn, null = None, None
+    if draws is not None and len(draws):
+        drawn = drawn_percentiles(scores, grid.weights[cell.background], draws, nulls.own_zone)
+        null = null_auc(drawn, cell.used)
     shifted, p_shift = None, None
     if cell.background == "uniform" and nulls.shifts is not None and len(nulls.shifts):
         shifted = shifted_auc(scores, nulls.shifts, nulls.zones, nulls.around)
         p_shift = max(one_sided_p(cell.auc, shifted), 1.0 / (1.0 + cell.n_independent))
     return replace(
         cell,
+        drawn=drawn,
         null=null,
         shift_null=shifted,
         p_pseudo=None if null is None else one_sided_p(cell.auc, null),

@@ -16,7 +16,18 @@ import pandas as pd
 from seisprobe.catalog import Floats, Integers, times_us
 from seisprobe.evaluation.scores import percentiles
 
-__all__ = ["Features", "Grid", "Ranked", "Scores", "align", "make_grid", "median_over_stations", "rank", "read_scores"]
+__all__ = [
+    "Features",
+    "Grid",
+    "Ranked",
+    "Scores",
+    "align",
+    "make_grid",
+    "median_over_stations",
+    "rank",
+    "rank_positives",
+    "read_scores",
+]
 
 Bools = np.ndarray
 
@@ -233,13 +244,21 @@ def rank(grid: Grid, scores: Scores, background: str) -> Ranked:
     weights = grid.weights[background]
     owners = max(len(weights), scores.candidates.shape[1])
     candidates = np.full((len(scores.stations), owners, len(grid.ends)), np.nan)
-    positives = np.full(scores.positives.shape, np.nan)
     for s in range(len(scores.stations)):
         for q in range(owners):
             values = scores.candidates[s, q % scores.candidates.shape[1]]
+            candidates[s, q] = percentiles(values, values, weights[q % len(weights)])
+    return Ranked(scores.stations, candidates, rank_positives(grid, scores, background))
+
+
+def rank_positives(grid: Grid, scores: Scores, background: str) -> Floats:
+    """Return the percentiles of the positives alone, (S, K)."""
+    weights = grid.weights[background]
+    owners = max(len(weights), scores.candidates.shape[1])
+    ranked = np.full(scores.positives.shape, np.nan)
+    for s in range(len(scores.stations)):
+        for q in range(owners):
             mine = [q] if owners > 1 else list(range(len(grid.names)))
-            asked = np.concatenate([values, scores.positives[s, mine]])
-            ranked = percentiles(asked, values, weights[q % len(weights)])
-            candidates[s, q] = ranked[: len(values)]
-            positives[s, mine] = ranked[len(values) :]
-    return Ranked(scores.stations, candidates, positives)
+            values = scores.candidates[s, q % scores.candidates.shape[1]]
+            ranked[s, mine] = percentiles(scores.positives[s, mine], values, weights[q % len(weights)])
+    return ranked

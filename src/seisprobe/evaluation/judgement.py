@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from seisprobe.catalog import Integers
 from seisprobe.evaluation.cells import Cell, Nulls, empty_cell, rank_cell
 from seisprobe.evaluation.controls import clock_scores, drift_scores
-from seisprobe.evaluation.grid import Features, Grid, Scores, align, rank, read_scores
+from seisprobe.evaluation.grid import Features, Grid, Scores, align, median_over_stations, rank_positives, read_scores
 from seisprobe.evaluation.multivariate import ManyColumns, logistic_cell, novelty_features
 from seisprobe.evaluation.nulls import adjusted_p, null_auc, one_sided_p
 from seisprobe.evaluation.sanity import label_shuffle, placebo_curve, post_event_auc
@@ -147,7 +146,7 @@ def evaluate(study: Study, tables: Tables, *, label_free: bool = False) -> Evalu
     study : Study
     tables : Tables
     label_free : bool
-        Leave out the classifiers: for calibration over many worlds.
+        Leave out the classifiers, and the checks that change no word: for calibration over many worlds.
 
     Returns
     -------
@@ -181,6 +180,7 @@ def evaluate(study: Study, tables: Tables, *, label_free: bool = False) -> Evalu
     evidence = _Judging(study, tables, headline, primary, p_adjusted, tests, post, {c.key: c for c in cells})
     verdicts = {c.key: judge(_evidence(evidence, c, controls[c.key])) for c in judged}
     chosen = next((c for c in cells if c.key == primary), None)
+    grid = grids[primary[4], primary[2]]
     column = _column_of(tables, features, primary, novelties)
     return Evaluation(
         cells=tuple(cells),
@@ -190,10 +190,10 @@ def evaluate(study: Study, tables: Tables, *, label_free: bool = False) -> Evalu
         primary=primary,
         verdicts=verdicts,
         controls=controls,
-        comparisons=tuple(_comparisons(study, cells, headline, tables, nulls)),
+        comparisons=tuple(_comparisons(study, cells, headline, tables)),
         post_event_auc=post,
-        label_shuffle=label_shuffle(study, chosen, grids[primary[4], primary[2]]),
-        placebo=placebo_curve(study, tables.windows, chosen, grids[primary[4], primary[2]], column),
+        label_shuffle=None if label_free else label_shuffle(study, chosen, grid),
+        placebo=placebo_curve(study, tables.windows, None if label_free else chosen, grid, column),
         left_out=left_out,
     )
 
@@ -255,7 +255,7 @@ def rank_only(study: Study, tables: Tables, keys: Sequence[Key]) -> dict[Key, fl
             many = ManyColumns(features[modality], spec.multivariate or features[modality].columns, spec.by_deviation)
             novelties[where] = novelty_features(tables.windows, grid, fitted, [many])[0]
         scores = read_scores(grid, *_column_of(tables, features, key, novelties))
-        found[key] = float(np.mean(rank(grid, scores, background).u))
+        found[key] = float(np.mean(median_over_stations(rank_positives(grid, scores, background))))
     return found
 
 
@@ -411,9 +411,7 @@ def _evidence(judging: _Judging, cell: Cell, controls: Mapping[str, Cell]) -> Ev
     )
 
 
-def _comparisons(
-    study: Study, cells: Sequence[Cell], headline: str, tables: Tables, nulls: Mapping[tuple[str, float], Nulls]
-) -> Iterator[Comparison]:
+def _comparisons(study: Study, cells: Sequence[Cell], headline: str, tables: Tables) -> Iterator[Comparison]:
     """Yield the differences of every modality's novelty to every other's and to the controls', same draws."""
     at = [c for c in cells if c.background == headline and c.score in ("novelty", "log_rate") and c.auc is not None]
     for a in at:
@@ -421,16 +419,16 @@ def _comparisons(
             if tables.modalities[a.modality].control or a is b or (a.hours, a.layout) != (b.hours, b.layout):
                 continue
             if tables.modalities[b.modality].control or a.modality > b.modality:
-                yield _difference(study, a, b, nulls[a.layout, a.hours].draws.get(headline))
+                yield _difference(study, a, b)
 
 
-def _difference(study: Study, a: Cell, b: Cell, draws: Integers | None) -> Comparison:
+def _difference(study: Study, a: Cell, b: Cell) -> Comparison:
     """Return ΔAUC over the mainshocks that both cells have, with its p over the same draws."""
     both = a.used & b.used
     delta = float(np.mean(a.u[both] - b.u[both])) if both.any() else float("nan")
     p, word = None, "CANNOT SAY"
-    if draws is not None and both.any() and a.ranked is not None and b.ranked is not None:
-        null = null_auc(a.ranked, draws, both) - null_auc(b.ranked, draws, both)
+    if both.any() and a.drawn is not None and b.drawn is not None:
+        null = null_auc(a.drawn, both) - null_auc(b.drawn, both)
         null = null[np.isfinite(null)]
         p = one_sided_p(delta, null)
         word = adds_word(p, float(np.quantile(null, 0.95)), float(null.std()), study.evaluation.alpha)

@@ -8,16 +8,17 @@ Every p is one-sided, (1 + number of null values at least as large) / (1 + numbe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from seisprobe.catalog import Floats, Integers
-from seisprobe.evaluation.grid import Ranked, Scores, median_over_stations
+from seisprobe.evaluation.grid import Scores, median_over_stations
 from seisprobe.evaluation.scores import round_significant
 
 __all__ = [
     "adjusted_p",
+    "drawn_percentiles",
     "independent_number",
     "joint_shifts",
     "null_auc",
@@ -28,6 +29,7 @@ __all__ = [
 
 TIE = 1e-12
 MOST_TRIES = 2000
+MOST_AT_ONCE = 2_000_000
 
 
 def one_sided_p(observed: float, null: Floats) -> float:
@@ -114,23 +116,71 @@ def _predecessors(blocks: Sequence[int]) -> list[int]:
     return before
 
 
-def null_auc(ranked: Ranked, draws: Integers, used: np.ndarray) -> Floats:
-    """Return the AUC of each draw: the mean over mainshocks of the median over stations of candidates' percentiles.
+def drawn_percentiles(scores: Scores, weights: Floats, draws: Integers, own_zone: Integers) -> Floats:
+    """Return the percentile of every pseudo-mainshock in the background without the zones of its draw.
+
+    A real mainshock is ranked among windows outside the zones of all mainshocks; so is one that is drawn. (Ranked in
+    the whole background, it would meet its own neighbourhood, alike and heavy where events cluster.)
 
     Parameters
     ----------
-    ranked : Ranked
+    scores : Scores
+    weights : ndarray, shape (P or K, n)
+        Of the background.
     draws : ndarray of int64, shape (r, K)
         Indices of candidates.
+    own_zone : ndarray of int64, shape (z,)
+        Steps on the grid from a window that points at a mainshock to the candidates that meet its zone; empty: every
+        draw is ranked in the whole background.
+
+    Returns
+    -------
+    ndarray, shape (r, K)
+        Medians over stations; NaN where no station has a score.
+    """
+    r, k_all = draws.shape
+    n = scores.candidates.shape[2]
+    owners = max(len(weights), scores.candidates.shape[1])
+    u = np.full((len(scores.stations), r, k_all), np.nan)
+    for rows in np.array_split(np.arange(r), max(1, r * k_all * len(own_zone) // MOST_AT_ONCE)):
+        zone = _each_once((draws[rows][:, :, None] + own_zone).reshape(len(rows), -1), n)
+        for s in range(len(scores.stations)):
+            for q in range(owners):
+                values = scores.candidates[s, q % scores.candidates.shape[1]]
+                mine = np.arange(k_all) if owners == 1 else np.array([q])
+                coded = _coded(values, weights[q % len(weights)])
+                u[s, rows[:, None], mine] = _ranked_outside(coded, draws[rows][:, mine], zone)
+    return median_over_stations(u)
+
+
+def _each_once(index: Integers, n: int) -> Integers:
+    """Return indices with n in place of those outside [0, n) and of repetitions in a row."""
+    index = np.sort(np.where((index >= 0) & (index < n), index, n), axis=1)
+    repeated = np.zeros(index.shape, dtype=bool)
+    repeated[:, 1:] = index[:, 1:] == index[:, :-1]
+    return np.where(repeated, n, index)
+
+
+def null_auc(drawn: Floats, used: np.ndarray) -> Floats:
+    """Return the AUC of each draw: the mean over mainshocks of their percentiles.
+
+    Parameters
+    ----------
+    drawn : ndarray, shape (r, K)
+        From `drawn_percentiles`.
     used : ndarray of bool, shape (K,)
         Mainshocks that the cell has a score for.
 
     Returns
     -------
     ndarray, shape (r,)
+
+    Examples
+    --------
+    >>> null_auc(np.array([[0.2, 0.4, 0.9]]), np.array([True, True, False])).round(6).tolist()
+    [0.3]
     """
-    owners = np.arange(draws.shape[1]) % ranked.candidates.shape[1]
-    return _mean_of_scored(median_over_stations(ranked.candidates[:, owners[None, :], draws])[:, used])
+    return _mean_of_scored(drawn[:, used])
 
 
 def adjusted_p(observed: Sequence[float], nulls: Sequence[Floats]) -> list[float]:
@@ -223,46 +273,60 @@ def shifted_auc(scores: Scores, shifts: Integers, zones: Integers, around: int) 
     r, k_all = shifts.shape
     used = np.isfinite(scores.positives).any(axis=0)
     u = np.full((len(scores.stations), r, k_all), np.nan)
-    n_places = scores.candidates.shape[1]
+    n_places, n = scores.candidates.shape[1:]
     for s in range(len(scores.stations)):
         for place in range(n_places):
             mine = np.arange(k_all) if n_places == 1 else np.array([place])
-            code, up_to = _coded(scores.candidates[s, place], around)
-            for rows in np.array_split(np.arange(r), max(1, r * len(zones) // 2_000_000)):
-                zone = (shifts[rows, :1] + zones[None, :]) % around
-                u[s, rows[:, None], mine] = _ranked_outside(code, up_to, shifts[rows][:, mine], zone)
+            coded = _coded(scores.candidates[s, place], np.ones(n))
+            for rows in np.array_split(np.arange(r), max(1, r * len(zones) // MOST_AT_ONCE)):
+                zone = np.minimum((shifts[rows, :1] + zones[None, :]) % around, n)  # past n the circle has no candidate
+                u[s, rows[:, None], mine] = _ranked_outside(coded, shifts[rows][:, mine], zone)
     return _mean_of_scored(median_over_stations(u)[:, used])
 
 
-def _coded(values: Floats, around: int) -> tuple[NDArray[np.int32], Integers]:
-    """Return values as ranks among the different ones, and how many lie at or below each rank, a leading 0 before.
+@dataclass(frozen=True)
+class _Coded:
+    """A score by rank among its different values, with one place more, of the last rank, for "no candidate".
 
-    What is NaN, or past the candidates on the circle, has the rank after the last.
+    `code` and `weight` have shape (n + 1,); `up_to` holds the weight at or below each rank, a leading 0 before.
     """
+
+    code: Integers
+    weight: Floats
+    up_to: Floats
+
+
+def _coded(values: Floats, weights: Floats) -> _Coded:
     values = round_significant(values)
     known = np.isfinite(values)
-    different, index, counts = np.unique(values[known], return_inverse=True, return_counts=True)
-    code = np.full(max(around, len(values)), len(different), dtype=np.int32)
+    different, index = np.unique(values[known], return_inverse=True)
+    code = np.full(len(values) + 1, len(different), dtype=np.int64)
     code[np.flatnonzero(known)] = index
-    return code, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    weight = np.append(np.where(known, weights, 0.0), 0.0)
+    mass = np.bincount(index, weight[:-1][known], len(different))
+    return _Coded(code, weight, np.concatenate([[0.0], np.cumsum(mass)]))
 
 
-def _ranked_outside(code: NDArray[np.int32], up_to: Integers, asked: Integers, zone: Integers) -> Floats:
-    """Return the percentile of candidates among all but those of a zone; (r, k) and (r, z) to (r, k).
+def _ranked_outside(coded: _Coded, asked: Integers, zone: Integers) -> Floats:
+    """Return the percentile of candidates among all but those of a zone; indices (r, k) and (r, z) to (r, k).
 
     Sorted once a row, the ranks of a zone answer for all k; a row's number in front makes all rows one sorted list.
     """
-    missing = len(up_to) - 1
+    missing = len(coded.up_to) - 1
+    order = np.argsort(coded.code[zone], axis=1)
+    zone = np.take_along_axis(zone, order, axis=1)
     rows = np.arange(len(asked), dtype=np.int64)[:, None] * (missing + 2)
-    inside = (np.sort(code[zone], axis=1) + rows).ravel()
-    first = np.arange(len(asked))[:, None] * zone.shape[1]
-    x = code[asked]
-    known = np.minimum(x, missing - 1)
-    below = up_to[known] - (np.searchsorted(inside, x + rows) - first)
-    through = up_to[known + 1] - (np.searchsorted(inside, x + rows + 1) - first)
-    total = up_to[-1] - (np.searchsorted(inside, missing + rows) - first)
+    inside = (coded.code[zone] + rows).ravel()
+    mass = np.concatenate([[0.0], np.cumsum(coded.weight[zone].ravel())])
+    first = mass[np.arange(len(asked)) * zone.shape[1]][:, None]
+    x = coded.code[asked]
+    known = np.minimum(x, max(missing - 1, 0))
+    below = coded.up_to[known] - (mass[np.searchsorted(inside, x + rows)] - first)
+    through = coded.up_to[known + 1] - (mass[np.searchsorted(inside, x + rows + 1)] - first)
+    total = coded.up_to[-1] - (mass[np.searchsorted(inside, missing + rows)] - first)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(x < missing, (below + through) / (2 * total), np.nan)
+        u = (below + through) / (2 * total)
+    return np.where((x < missing) & (total > TIE * coded.up_to[-1]), u, np.nan)
 
 
 def _mean_of_scored(u: Floats) -> Floats:

@@ -9,8 +9,8 @@ import pandas as pd
 
 from seisprobe.catalog import times_us
 from seisprobe.evaluation.cells import Cell, generator
-from seisprobe.evaluation.grid import Features, Grid, Scores, rank, read_scores
-from seisprobe.evaluation.nulls import null_auc, one_sided_p
+from seisprobe.evaluation.grid import Features, Grid, Scores, median_over_stations, rank_positives, read_scores
+from seisprobe.evaluation.nulls import drawn_percentiles, null_auc, one_sided_p
 from seisprobe.evaluation.scores import percentiles
 from seisprobe.study import Study
 from seisprobe.windows import HOUR_US
@@ -44,7 +44,7 @@ def label_shuffle(study: Study, cell: Cell | None, grid: Grid, shuffles: int = 2
     Windows are drawn by their weight in the cell's background, one by one: neither blocks nor their distances are kept,
     which is why this p is beside the others, not among them.
     """
-    if cell is None or cell.ranked is None or cell.auc is None:
+    if cell is None or cell.scores is None or cell.auc is None:
         return None
     rng = generator(study.study.seed, "label shuffle")
     weights = grid.weights[cell.background]
@@ -52,7 +52,8 @@ def label_shuffle(study: Study, cell: Cell | None, grid: Grid, shuffles: int = 2
     for k in np.flatnonzero(cell.used):
         weight = weights[k % len(weights)]
         draws[:, k] = rng.choice(len(weight), shuffles, p=weight / weight.sum())
-    null = null_auc(cell.ranked, draws, cell.used)
+    whole = np.empty(0, dtype=np.int64)  # ranked in the whole background, as a shuffle does
+    null = null_auc(drawn_percentiles(cell.scores, weights, draws, whole), cell.used)
     return float(np.nanmean(null)), one_sided_p(cell.auc, null)
 
 
@@ -100,5 +101,5 @@ def placebo_curve(
 
 def _auc_of(grid: Grid, scores: Scores, background: str) -> float:
     """Return the AUC of a score in a background, NaN left out."""
-    u = rank(grid, scores, background).u
+    u = median_over_stations(rank_positives(grid, scores, background))
     return float(np.nanmean(u)) if np.isfinite(u).any() else float("nan")

@@ -12,7 +12,7 @@ from seisprobe.evaluation.cells import Nulls, generator
 from seisprobe.evaluation.grid import Grid, make_grid
 from seisprobe.evaluation.nulls import joint_shifts, pseudo_draws
 from seisprobe.study import Study
-from seisprobe.windows import DAY_US, HOUR_US, positive_distance_h
+from seisprobe.windows import DAY_US, HOUR_US, positive_distance_h, zone_steps
 
 __all__ = ["WhyNone", "make_grids", "make_nulls"]
 
@@ -79,7 +79,7 @@ def make_nulls(study: Study, grids: Mapping[Where, Grid]) -> dict[Where, Nulls]:
             if set(own.names) <= set(known):
                 columns = [known.index(mainshock) for mainshock in own.names]
                 here[name] = rows[:, columns] + behind[where] - behind[made_on]
-        made[where] = Nulls(here, shifts, zone, (end - start) // step)
+        made[where] = Nulls(here, shifts, zone, zone_steps(study, *where), (end - start) // step)
     return made
 
 

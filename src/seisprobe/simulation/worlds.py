@@ -24,7 +24,7 @@ __all__ = ["KINDS", "NullWorld", "null_world"]
 KINDS = ("stationary", "poisson", "drift", "daily", "confounder")
 DAY_US = 86_400_000_000
 START_US = 1_577_836_800_000_000  # 2020-01-01, a Wednesday: any date does, weekdays matter
-DAYS, LEAD_IN_DAYS = 365.0, 365.0
+DAYS, DAYS_A_MAINSHOCK, LEAD_IN_DAYS = 365.0, 120.0, 365.0
 MC, B, LARGEST = 2.0, 1.0, 7.0
 ALPHA, C_DAYS, P = 1.8, 0.005, 1.12
 BRANCHING, BACKGROUND_PER_DAY = 0.7, 0.9
@@ -61,37 +61,38 @@ def null_world(kind: str, mainshocks: int, distance_h: float, rng: np.random.Gen
     kind : str
         One of `KINDS`.
     mainshocks : int
-        K.
+        K; the record is a year long, more where there are more than three.
     distance_h : float
         D: mainshocks are more than this apart, and the first this long after the start.
     rng : Generator
     """
-    days, magnitudes = _clustered(rng) if kind == "stationary" else _unclustered(kind, rng)
-    eligible = (days > distance_h / 24) & (days < DAYS - 2.0)
+    length = max(DAYS, DAYS_A_MAINSHOCK * mainshocks)
+    days, magnitudes = _clustered(length, rng) if kind == "stationary" else _unclustered(kind, length, rng)
+    eligible = (days > distance_h / 24) & (days < length - 2.0)
     if kind == "confounder":
         hour = 24 * (days % 1.0)
         eligible &= (hour >= NIGHT_HOURS[0]) & (hour < NIGHT_HOURS[1])
     chosen = largest_apart(days, magnitudes, eligible, mainshocks, distance_h / 24)
     if len(chosen) < mainshocks:
         return None
-    end_us = START_US + round(DAYS * DAY_US)
+    end_us = START_US + round(length * DAY_US)
     return NullWorld(_table(days, magnitudes, rng), chosen, START_US, end_us)
 
 
-def _clustered(rng: np.random.Generator) -> tuple[Floats, Floats]:
+def _clustered(length: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
     unit = EtasParameters(BACKGROUND_PER_DAY, 1.0, ALPHA, C_DAYS, P, mc=MC)
     k = BRANCHING / branching_ratio(unit, B, LARGEST)
     parameters = EtasParameters(BACKGROUND_PER_DAY, k, ALPHA, C_DAYS, P, mc=MC)
-    world = simulate(parameters, DAYS, rng, b=B, max_magnitude=LARGEST, lead_in_days=LEAD_IN_DAYS)
+    world = simulate(parameters, length, rng, b=B, max_magnitude=LARGEST, lead_in_days=LEAD_IN_DAYS)
     return world.times_days, world.magnitudes
 
 
-def _unclustered(kind: str, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    n = rng.poisson(POISSON_PER_DAY * (DAYS + LEAD_IN_DAYS))
+def _unclustered(kind: str, length: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    n = rng.poisson(POISSON_PER_DAY * (length + LEAD_IN_DAYS))
     share = rng.random(n)
     if kind == "drift":
         share = (np.sqrt(1.0 + 8.0 * share) - 1.0) / 2.0  # density 0.5 + x: three times the rate at the end
-    days = np.sort(share * (DAYS + LEAD_IN_DAYS) - LEAD_IN_DAYS)
+    days = np.sort(share * (length + LEAD_IN_DAYS) - LEAD_IN_DAYS)
     magnitudes = draw_magnitudes(n, rng, mc=MC, b=B, max_magnitude=LARGEST)
     if kind in ("daily", "confounder"):
         hour, weekday = 24 * (days % 1.0), np.floor(days + 2) % 7  # the start is a Wednesday
