@@ -269,6 +269,60 @@ def calibrate(
     typer.echo("\n".join(rate_lines(rates)))
 
 
+@app.command()
+def embed(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="sds:, mseed: or instance: and a path, or fdsn: and a data centre.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the vectors.")] = Path("embeddings"),
+    encoder: Annotated[
+        str, typer.Option("--encoder", help="A name of `weights list`, band_energy or random_encoder.")
+    ] = "seisclip-120",
+    weights: Annotated[
+        Path | None, typer.Option("--weights", metavar="FILE", help="A checkpoint, by its path.")
+    ] = None,
+    precision: Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")] = "auto",
+    start: Annotated[str | None, typer.Option("--start", metavar="TIME", help="2016-10-30T00:00:00Z.")] = None,
+    end: Annotated[str | None, typer.Option("--end", metavar="TIME", help="Not included.")] = None,
+    region: Annotated[
+        str | None, typer.Option("--region", metavar="S,N,W,E", help="Box of stations or events, in degrees.")
+    ] = None,
+    stations: Annotated[
+        list[str] | None, typer.Option("--stations", metavar="NET.STA", help="May repeat; * and ? are wild.")
+    ] = None,
+    hop_s: Annotated[int, typer.Option("--hop-s", help="Seconds from one segment to the next, 1 to 60.")] = 60,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 1,
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", metavar="tcp://…", help="A dask scheduler, or local.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All of a large source, nothing chosen.")] = False,
+    metadata: Annotated[
+        bool, typer.Option("--metadata", help="Embed the metadata of event traces too, and give the cosine.")
+    ] = False,
+    scale: Annotated[float, typer.Option("--scale", help="Samples times this; 1e9 for data in m/s.")] = 1.0,
+    quiet: Quiet = False,
+) -> None:
+    """Turn waveforms into vectors.
+
+    Any waveforms, resumable: what is done is not done again.
+    """
+    from seisprobe.embedding import Recipe, Segmenting, choose_executor
+    from seisprobe.sources.waveforms import Query
+    from seisprobe.vectors import embed_source, embedded_lines, parse_region, parse_time
+
+    query = Query(parse_time(start, "--start"), parse_time(end, "--end"), parse_region(region), tuple(stations or ()))
+    options: dict[str, Any] = {"name": encoder}
+    if encoder != "band_energy":
+        options |= {"weights": weights, "precision": precision} if encoder != "random_encoder" else {}
+    recipe = Recipe(options, Segmenting(hop_s), scale=scale, metadata=metadata)
+    with _talking(quiet=quiet, verbose=False) as progress:
+        made = embed_source(
+            source, query, out, recipe,
+            executor=choose_executor(workers, scheduler), everything=everything, progress=progress,
+        )  # fmt: skip
+    typer.echo("\n".join(embedded_lines(made)))
+
+
 weights_app = typer.Typer(
     help="Keep and check SeisCLIP's weights.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
 )

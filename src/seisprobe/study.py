@@ -1,42 +1,34 @@
-"""study.toml as frozen models: what every study has, read strictly, written back resolved, named by a fingerprint.
-
-A source, modality, background or score declares its own options beside its function; this file knows none of them.
-"""
+"""study.toml as frozen models: read strictly, written back resolved, named by a fingerprint."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, ValidationError, model_validator
 
 from seisprobe.errors import StudyError, nearest
 from seisprobe.options import Options, explain
+from seisprobe.sections import (
+    CatalogOptions,
+    EncoderOptions,
+    EvaluationOptions,
+    Mainshock,
+    ModalityOptions,
+    SegmentOptions,
+    StudyOptions,
+    WaveformOptions,
+    WindowOptions,
+    iso_time,
+)
 
 __all__ = [
-    "CatalogOptions",
-    "EvaluationOptions",
-    "Mainshock",
-    "ModalityOptions",
-    "Region",
     "Study",
-    "StudyOptions",
-    "WindowOptions",
     "changed_keys",
     "load_study",
     "resolved_toml",
@@ -44,200 +36,8 @@ __all__ = [
     "study_from_dict",
 ]
 
-LAYOUTS = ("until-event", "at-lead")
-SHORTEST_STEP_H = 1 / 60
-LONGEST_H = 87_600.0  # ten years: no window, gap or embargo that makes sense is longer, and times stay within 64 bits
 PATH_KEYS = ("path", "weights", "archive")
 PATH_SCHEMES = ("file", "sds", "mseed", "instance")
-NAME_PATTERN = re.compile(r"[\w][\w .+()-]{0,63}")
-FOLDER_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-def _as_utc(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            raise ValueError("is no time; write it as 2016-10-30T06:40:17Z") from None
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise ValueError("has no time zone; write UTC with a Z behind it, as 2016-10-30T06:40:17Z")
-        return value.astimezone(UTC)
-    if isinstance(value, date):
-        raise ValueError("is a date without time and zone; write it as 2016-10-30T00:00:00Z")
-    raise ValueError("is no time; write it as 2016-10-30T06:40:17Z")
-
-
-def _is_name(value: str) -> str:
-    if not NAME_PATTERN.fullmatch(value):
-        raise ValueError("must be 1 to 64 letters, digits, spaces or . + - ( ) _, beginning with a letter or digit")
-    return value
-
-
-def _is_folder_name(value: str) -> str:
-    if not FOLDER_PATTERN.fullmatch(value):
-        raise ValueError("names a folder: 1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit")
-    return value
-
-
-def _ascending(values: tuple[float, ...]) -> tuple[float, ...]:
-    if len({f"{value:g}" for value in values}) != len(values):  # as window ids write them
-        raise ValueError("names a value twice")
-    return tuple(sorted(values))
-
-
-def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(values)) != len(values):
-        raise ValueError("names a value twice")
-    return values
-
-
-UtcTime = Annotated[datetime, BeforeValidator(_as_utc)]
-Name = Annotated[str, AfterValidator(_is_name)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Hours = Annotated[float, Field(gt=0, le=LONGEST_H)]
-HoursOrNone = Annotated[float, Field(ge=0, le=LONGEST_H)]
-Magnitude = Annotated[float, Field(ge=-10, le=10)]
-Latitude = Annotated[float, Field(ge=-90, le=90)]
-Longitude = Annotated[float, Field(ge=-180, le=180)]
-Names = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)]
-
-
-class Region(Options):
-    """A box in degrees; its edges belong to it."""
-
-    min_latitude: Latitude
-    max_latitude: Latitude
-    min_longitude: Longitude
-    max_longitude: Longitude
-
-    @model_validator(mode="after")
-    def _not_empty(self) -> Region:
-        if self.min_latitude >= self.max_latitude or self.min_longitude >= self.max_longitude:
-            raise ValueError("is an empty box; each min_ must be below its max_")
-        return self
-
-
-class StudyOptions(Options):
-    """``[study]``: name, seed, period in UTC, region."""
-
-    name: Annotated[str, AfterValidator(_is_folder_name)]
-    seed: Annotated[int, Field(ge=0)] = 0
-    start: UtcTime
-    end: UtcTime
-    region: Region
-
-    @model_validator(mode="after")
-    def _forward(self) -> StudyOptions:
-        if self.start >= self.end:
-            raise ValueError(f"start {_iso(self.start)} is not before end {_iso(self.end)}")
-        return self
-
-
-class CatalogOptions(Options):
-    """``[catalog]``: where the events come from and from which magnitude on they count."""
-
-    source: str
-    min_magnitude: Magnitude = 2.5
-    mc: Magnitude | None = None
-    columns: dict[str, str] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _complete(self) -> CatalogOptions:
-        if self.mc is not None and self.mc < self.min_magnitude:
-            raise ValueError(f"mc = {self.mc} is below min_magnitude = {self.min_magnitude}")
-        return self
-
-    @property
-    def completeness(self) -> float:
-        """The study's one magnitude of completeness: ``mc``, by default ``min_magnitude``."""
-        return self.min_magnitude if self.mc is None else self.mc
-
-
-class Mainshock(Options):
-    """``[[mainshock]]``: one earthquake that the study asks about."""
-
-    name: Name
-    time: UtcTime
-    magnitude: Annotated[float, Field(ge=-2, le=10)]
-    latitude: Latitude | None = None
-    longitude: Longitude | None = None
-
-    @model_validator(mode="after")
-    def _whole_place(self) -> Mainshock:
-        if (self.latitude is None) != (self.longitude is None):
-            raise ValueError("has one of latitude and longitude; give both or neither")
-        return self
-
-
-class WindowOptions(Options):
-    """``[windows]``: lengths and places of the windows in time (PROTOCOL 1)."""
-
-    hours: Annotated[tuple[Hours, ...], Field(min_length=1), AfterValidator(_ascending)] = (2.0, 6.0, 12.0, 24.0)
-    gap_s: Annotated[float, Field(ge=0, le=LONGEST_H * 3600)] = 120.0
-    embargo_h: HoursOrNone = 24.0
-    step_h: Annotated[float, Field(ge=SHORTEST_STEP_H, le=24)] = 1.0
-    layouts: Names = ("until-event",)
-    lead_window_h: Hours = 1.0
-    post_h: tuple[HoursOrNone, Hours] = (1.0, 2.0)
-    block_days: NotNegative = 10.0
-    block_km: NotNegative = 100.0
-    radius_km: Positive | None = None
-    background_count: Annotated[int, Field(ge=1)] = 200
-
-    @property
-    def post_length_h(self) -> float:
-        """Length of the post-event window: 1, not 0.9999999999999996, for 3.1 to 4.1."""
-        return round(self.post_h[1] - self.post_h[0], 9)
-
-    @model_validator(mode="after")
-    def _sound(self) -> WindowOptions:
-        for layout in self.layouts:
-            if layout not in LAYOUTS:
-                raise ValueError(f"layouts names '{layout[:80]}'; {nearest(layout, LAYOUTS)}")
-        if self.post_h[0] >= self.post_h[1]:
-            raise ValueError(f"post_h = {list(self.post_h)} must ascend")
-        return self
-
-
-class PrimaryOptions(Options):
-    """``[evaluation] primary``: the one cell that is tested by itself; what is left out has PROTOCOL's default."""
-
-    modality: str | None = None
-    score: str | None = None
-    hours: Positive | None = None
-
-
-class EvaluationOptions(Options):
-    """``[evaluation]``: backgrounds, nulls and thresholds (PROTOCOL 3 to 7)."""
-
-    backgrounds: Names = ("quiet", "uniform", "matched", "etas")
-    headline: str = "etas"
-    primary: PrimaryOptions = PrimaryOptions()
-    shifts: Annotated[int, Field(ge=1)] = 2000
-    draws: Annotated[int, Field(ge=1)] = 2000
-    logistic_draws: Annotated[int, Field(ge=1)] = 199
-    synthetic_catalogs: Annotated[int, Field(ge=0)] = 500
-    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
-    recall: Annotated[float, Field(gt=0, le=1)] = 0.8
-    effect_of_interest: Annotated[float, Field(gt=0.5, lt=1)] = 0.75
-    split: str = "leave-one-block-out"
-    allow_unsafe_split: bool = False
-
-    @model_validator(mode="after")
-    def _headline_known(self) -> EvaluationOptions:
-        if self.headline not in self.backgrounds:
-            raise ValueError(f"headline = '{self.headline[:80]}' is not among backgrounds = {list(self.backgrounds)}")
-        return self
-
-
-class ModalityOptions(BaseModel):
-    """``[[modality]]``: a name, and whatever options that modality declares."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
-
-    name: str
 
 
 class Study(Options):
@@ -261,11 +61,24 @@ class Study(Options):
     windows: WindowOptions = WindowOptions()
     evaluation: EvaluationOptions = EvaluationOptions()
     modality: tuple[ModalityOptions, ...] = ()
+    waveforms: WaveformOptions | None = None
+    segments: SegmentOptions | None = None
+    encoder: EncoderOptions | None = None
 
     @property
     def mc(self) -> float:
         """The study's one magnitude of completeness; NaN in a study of tables alone."""
         return self.catalog.completeness if self.catalog else math.nan
+
+    @model_validator(mode="after")
+    def _waveforms_whole(self) -> Study:
+        """With waveforms, a study has segments and an encoder; without, they would be read by nobody."""
+        for name, model in (("segments", SegmentOptions), ("encoder", EncoderOptions)):
+            if self.waveforms is None and getattr(self, name) is not None:
+                raise ValueError(f"[{name}] stands without [waveforms]; add it, or leave [{name}] out")
+            if self.waveforms is not None and getattr(self, name) is None:
+                object.__setattr__(self, name, model())
+        return self
 
     @model_validator(mode="after")
     def _mainshocks_in_order(self) -> Study:
@@ -396,10 +209,6 @@ def _descend(table: Any, key: str, setting: str, where: str) -> Any:
 # --- writing and naming ----------------------------------------------------------------------------------------------
 
 
-def _iso(time: datetime) -> str:
-    return time.isoformat().replace("+00:00", "Z")
-
-
 def _plain(study: Study) -> dict[str, Any]:
     """Return the study as TOML can hold it: no nulls, times in UTC, whole numbers without a point."""
 
@@ -424,7 +233,7 @@ def resolved_toml(study: Study) -> str:
 
 def _portable(study: Study) -> dict[str, Any]:
     """Return the study with file names in place of paths, so that its name does not depend on where it lies."""
-    plain: dict[str, Any] = json.loads(json.dumps(_plain(study), default=_iso))
+    plain: dict[str, Any] = json.loads(json.dumps(_plain(study), default=iso_time))
     for table in _tables(plain):
         for key in PATH_KEYS:
             if key in table:

@@ -23,8 +23,9 @@ from seisprobe.evaluation.judgement import Key, rank_only
 from seisprobe.evaluation.nulls import one_sided_p
 from seisprobe.modalities import MODALITIES
 from seisprobe.planning import make_plan, tables_of
+from seisprobe.sections import Mainshock
 from seisprobe.setting import Rates, Setting, etas_days
-from seisprobe.study import Mainshock, Study
+from seisprobe.study import Study
 from seisprobe.windows import DAY_US, block_sizes, positive_distance_h
 
 __all__ = ["Synthetic", "synthetic_p"]

@@ -15,7 +15,8 @@ import pandas as pd
 
 from seisprobe.catalog import Integers, distance_km, nearest_event, select_events, times_us
 from seisprobe.errors import StudyError
-from seisprobe.study import Mainshock, Study
+from seisprobe.sections import Mainshock
+from seisprobe.study import Study
 
 __all__ = [
     "WINDOW_COLUMNS",

@@ -8,7 +8,6 @@ more than asked, and other than asked: everything is trimmed to the question.
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from typing import Any
 import pandas as pd
 
 from seisprobe.catalog import EVENT_COLUMNS, Catalog, select_events
-from seisprobe.errors import DataFileError, SourceError, StudyError, nearest
+from seisprobe.errors import DataFileError, SourceError, StudyError
+from seisprobe.sources.centre import checked_service
 from seisprobe.sources.files import FDSN_HEADER
 from seisprobe.sources.layouts import FDSN, catalog_of, find_columns, parse_times, split_header
 from seisprobe.sources.reading import read_delimited
@@ -75,7 +75,7 @@ class FdsnSource:
         row_cap: int = 1000,
         span_months: int = 3,
     ) -> None:
-        self._service = _checked_service(service)
+        self._service = checked_service(service, "[catalog] source")
         self.identity = f"fdsn:{self._service}"
         self._parts = parts
         self._progress = progress or (lambda *_: None)
@@ -248,25 +248,6 @@ def open_source(
     if columns:
         raise StudyError(f'[catalog] columns: not for source = "fdsn:{rest}", whose columns are known; leave them out')
     return FdsnSource(rest, parts=parts, progress=progress)
-
-
-def _checked_service(service: str) -> str:
-    """Return a service's name or base address as ObsPy takes it."""
-    from obspy.clients.fdsn.client import Client
-    from obspy.clients.fdsn.header import URL_MAPPINGS
-
-    name = service.strip()
-    if "://" not in name:
-        if name.upper() in URL_MAPPINGS:
-            return name.upper()
-        raise StudyError(
-            f'[catalog] source = "fdsn:{name}": no such data centre; {nearest(name.upper(), sorted(URL_MAPPINGS))}; or '
-            "write an address, fdsn:https://…"
-        )
-    base = re.sub(r"/fdsnws(/event(/\d+(/query)?)?)?/?$", "", name.rstrip("/"))
-    if not Client._validate_base_url(base):
-        raise StudyError(f'[catalog] source = "fdsn:{name}": not an address; write fdsn:https://host, or a name')
-    return base
 
 
 def count_rows(body: bytes) -> int:

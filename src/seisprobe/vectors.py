@@ -1,0 +1,128 @@
+"""Any waveforms to vectors on disk, without a study: what `seisprobe embed` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from seisprobe.embedding.embed import Embedded, embed
+from seisprobe.embedding.executors import Executor, serial
+from seisprobe.embedding.work import Recipe
+from seisprobe.errors import InputError
+from seisprobe.sources.fdsn_waveforms import fetch_waveforms
+from seisprobe.sources.waveforms import REGION, Query, open_waveform_source
+
+__all__ = ["embed_source", "embedded_lines", "parse_region", "parse_time"]
+
+MOST_UNASKED = 100
+Progress = Callable[[float, str], None]
+
+
+def parse_time(text: str | None, name: str) -> pd.Timestamp | None:
+    """Return a time of the command line, None for none.
+
+    Examples
+    --------
+    >>> parse_time("2016-10-30T06:00:00Z", "--start")
+    Timestamp('2016-10-30 06:00:00+0000', tz='UTC')
+    >>> parse_time("2016-10-30", "--start")
+    Traceback (most recent call last):
+    seisprobe.errors.InputError: --start 2016-10-30: has no time zone; write it as 2016-10-30T00:00:00Z
+    """
+    if text is None:
+        return None
+    try:
+        time = pd.Timestamp(text)
+    except ValueError:
+        raise InputError(f"{name} {text}: is no time; write it as 2016-10-30T00:00:00Z") from None
+    if pd.isna(time):
+        raise InputError(f"{name} {text}: is no time; write it as 2016-10-30T00:00:00Z")
+    if time.tzinfo is None:
+        raise InputError(f"{name} {text}: has no time zone; write it as {time:%Y-%m-%dT%H:%M:%S}Z")
+    return time.tz_convert("UTC")
+
+
+def parse_region(text: str | None) -> dict[str, float] | None:
+    """Return a box of the command line, None for none.
+
+    Examples
+    --------
+    >>> parse_region("42,43.5,12.5,13.8")["max_latitude"]
+    43.5
+    """
+    if text is None:
+        return None
+    try:
+        edges = [float(part) for part in text.split(",")]
+    except ValueError:
+        edges = []
+    if len(edges) != len(REGION) or not (edges[0] < edges[1] and edges[2] < edges[3]):
+        raise InputError(
+            f"--region {text}: write south,north,west,east in degrees, south below north and west below east, as"
+            " 42,43.5,12.5,13.8"
+        )
+    return dict(zip(REGION, edges, strict=True))
+
+
+def embed_source(
+    source: str,
+    query: Query,
+    out: Path,
+    recipe: Recipe,
+    *,
+    executor: Executor = serial,
+    everything: bool = False,
+    progress: Progress | None = None,
+) -> Embedded:
+    """Embed the waveforms of a source into ``out/<fingerprint>``; what is there already is not made again.
+
+    Parameters
+    ----------
+    source : str
+        ``sds:``, ``mseed:``, ``instance:`` and a path relative to the recipe's folder, or ``fdsn:`` and a data centre,
+        whose waveforms are fetched into ``out/waveforms`` first.
+    query : Query
+    out : Path
+    recipe : Recipe
+    executor : callable
+    everything : bool
+        Needed where nothing of a large source is chosen: no times, stations or region, and over 100 station-days or
+        chunks.
+    progress : callable, optional
+
+    Returns
+    -------
+    Embedded
+
+    Raises
+    ------
+    SeisprobeError
+        See `seisprobe.embedding.embed.embed` and `fetch_waveforms`.
+    """
+    scheme, _, rest = source.partition(":")
+    if scheme == "fdsn":
+        fetched = fetch_waveforms(rest, query, out / "waveforms", progress=progress)
+        opened = open_waveform_source(f"sds:{(out / 'waveforms').resolve()}", folder=Path())
+        made = embed(opened, query, out, recipe, executor=executor, progress=progress)
+        return replace(made, problems=[*fetched.problems, *made.problems])
+    opened = open_waveform_source(source, folder=recipe.folder)
+    if not everything and query == Query(channels=query.channels):
+        n = len(opened.units(query))
+        if n > MOST_UNASKED:
+            raise InputError(
+                f"{source}: holds {n} station-days or chunks of traces; choose with --start, --end, --stations or"
+                " --region, or take them all with --all"
+            )
+    return embed(opened, query, out, recipe, executor=executor, progress=progress)
+
+
+def embedded_lines(made: Embedded) -> list[str]:
+    """Return what became of all segments, for a person."""
+    counts = made.counts
+    done = f"{made.units} station-days or chunks, {made.done} of them done before"
+    lines = [f"{done}; {counts.get('embedded', 0)} of {counts.get('segments', 0)} segments embedded now"]
+    lines += [f"  {name}: {n}" for name, n in counts.items() if name not in ("embedded", "segments") and n]
+    return [*lines, *(f"  {problem}" for problem in made.problems), f"parts: {made.store.folder}"]
