@@ -201,6 +201,28 @@ def plan(study: StudyPath, settings: Settings = None, as_json: Json = False) -> 
 
 
 @app.command()
+def fetch(
+    study: StudyPath,
+    out: Out = None,
+    settings: Settings = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Requests at the same time.")] = 2,
+    quiet: Quiet = False,
+) -> None:
+    """Fetch catalog, stations and waveforms.
+
+    What the study's windows touch and its archive lacks; may be killed at any point and run again.
+    """
+    from seisprobe.fetching import fetch_study, fetched_lines
+    from seisprobe.study import load_study
+
+    loaded = load_study(study, settings or ())
+    folder = out if out is not None else Path(loaded.study.name)
+    with _talking(quiet=quiet, verbose=False) as progress:
+        archive, fetched = fetch_study(loaded, folder, parallel=workers, progress=progress)
+    typer.echo("\n".join(fetched_lines(loaded, archive, fetched)))
+
+
+@app.command()
 def status(folder: FolderPath, as_json: Json = False) -> None:
     """Say how far a study is.
 

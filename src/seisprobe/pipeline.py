@@ -194,6 +194,8 @@ def run(
     check(study)
     folder = Path(out) if out is not None else Path(study.study.name)
     with claim(folder, study), _logged(folder):
+        if study.waveforms is not None:
+            log.warning("[waveforms]: no modality of this study reads them; they are left out")
         if fresh:
             wipe_computed(folder)
         return _run_in(study, folder, progress)

@@ -11,12 +11,15 @@ from pydantic import ValidationError
 
 from seisprobe.backgrounds import BACKGROUNDS, Background
 from seisprobe.catalog import Catalog
-from seisprobe.errors import StudyError, nearest
+from seisprobe.embedding.segments import Segmenting
+from seisprobe.errors import InputError, StudyError, nearest
 from seisprobe.evaluation.judgement import Tables
 from seisprobe.evaluation.splits import safe_split
 from seisprobe.modalities import MODALITIES, Modality
 from seisprobe.options import explain
 from seisprobe.setting import Rates, Setting, fit_places
+from seisprobe.sources.centre import checked_service
+from seisprobe.sources.waveforms import WAVEFORM_SOURCES, Query
 from seisprobe.study import Study
 from seisprobe.windows import check_mainshocks, check_period, places, plan_mainshocks, plan_windows
 
@@ -76,6 +79,7 @@ def check(study: Study) -> None:
         )
     safe_split(study.evaluation.split, allow_unsafe=study.evaluation.allow_unsafe_split)
     _check_primary(study)
+    _check_waveforms(study)
     check_period(study)
 
 
@@ -94,6 +98,25 @@ def _check_primary(study: Study) -> None:
         raise StudyError(
             f"[evaluation] primary.hours = {primary.hours:g} is not among [windows] hours = {', '.join(hours)}"
         )
+
+
+def _check_waveforms(study: Study) -> None:
+    """Refuse a source, stations, channels or segments that cannot be; nothing is opened yet."""
+    if study.waveforms is None or study.segments is None:
+        return
+    source = study.waveforms.source
+    scheme, _, rest = source.partition(":")
+    if scheme == "fdsn":
+        checked_service(rest)
+    elif scheme not in WAVEFORM_SOURCES:
+        raise StudyError(
+            f"[waveforms] source = '{source}': no such scheme; {nearest(scheme, ['fdsn', *WAVEFORM_SOURCES])}"
+        )
+    try:
+        Query(stations=study.waveforms.stations, channels=study.waveforms.channels)
+        Segmenting(study.segments.hop_s, study.segments.max_gap_s)
+    except InputError as error:
+        raise StudyError(f"[waveforms] {error}") from None
 
 
 # --- planning --------------------------------------------------------------------------------------------------------
