@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -313,6 +314,48 @@ def test_an_interrupt_keeps_what_was_done(sds: str, workers: int, tmp_path: Path
     assert not list(tmp_path.rglob("*.tmp"))
     embed(sds, NIGHT, tmp_path / "whole", BANDS)
     assert part_bytes(tmp_path / "out") == part_bytes(tmp_path / "whole")
+
+
+INTERRUPTED = """
+import sys
+from pathlib import Path
+from seisprobe.embedding.embed import embed
+from seisprobe.embedding.executors import processes
+from seisprobe.embedding.work import Recipe
+from seisprobe.sources.waveforms import Query
+
+def main():
+    told = {"progress": lambda share, key: print(key, flush=True), "executor": processes(2)}
+    embed(sys.argv[1], Query(), Path(sys.argv[2]), Recipe({"name": "band_energy"}), **told)
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+def test_ctrl_c_in_a_terminal_ends_the_workers_without_a_word(tmp_path: Path) -> None:
+    archive(tmp_path / "archive", 12)
+    (tmp_path / "run.py").write_text(INTERRUPTED)
+    command = [sys.executable, tmp_path / "run.py", f"sds:{tmp_path / 'archive'}", tmp_path / "out"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=env, start_new_session=True, **pipes) as running:
+        first = running.stdout.readline()
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to all processes of the group
+        _, errors = running.communicate(timeout=60)
+    assert first.startswith("IV.S")
+    assert running.returncode == 130
+    assert errors == ""
+    assert 1 <= len(part_bytes(tmp_path / "out")) < 24
+    for _ in range(100):  # a killed process may take a moment to be gone
+        left = subprocess.run(["ps", "-o", "pid=", "-g", str(running.pid)], capture_output=True, text=True, check=False)
+        if not left.stdout.strip():
+            break
+        time.sleep(0.1)
+    assert left.stdout.strip() == ""
 
 
 def test_leftovers_of_a_killed_run_are_removed_by_the_next(sds: str, tmp_path: Path) -> None:

@@ -491,3 +491,26 @@ def test_modalities_known_to_the_pipeline_go_through_the_same_judgement():
     assert {c.modality for c in result.cells} == {n for n, m in MODALITIES.items() if m.needs == "catalog"}
     assert set(result.controls[result.primary]) == {"clock"}  # Mc(t) never rises here: that control has no score
     assert result.left_out["completeness", "until-event", 6.0]
+
+
+# --- draws shared by all cells ---------------------------------------------------------------------------------------
+
+
+def test_at_etas_further_members_of_a_block_follow_a_real_mainshock_by_days():
+    study = study_of((20.0, 50.0, 54.0), 90, evaluation={"draws": 300})  # the last two: one block, 96 h apart
+    plan, _ = planned(study)
+    tables = tables_of(plan, {}, {})
+    both = pd.concat([tables.backgrounds, tables.backgrounds.assign(background="etas")], ignore_index=True)
+    grids = make_grids(study, tables.windows, both, tables.why_none)
+    grid, nulls = grids["until-event", 6.0], make_nulls(study, grids)["until-event", 6.0]
+    assert sorted(nulls.draws) == ["etas", "uniform"]
+    drawn = {name: grid.ends[rows] / HOUR_US for name, rows in nulls.draws.items()}
+    shocks = grid.positive_ends / HOUR_US
+    since = drawn["etas"][:, 2, None] - shocks[None, :]
+    distance = 6 + 2 * 24 + 2
+    assert ((since > distance) & (since <= 240)).any(axis=1).all()
+    assert len(np.unique(drawn["etas"][:, 2])) > 50
+    apart = np.diff(drawn["uniform"], axis=1)[:, 1]
+    assert ((apart > distance) & (apart <= 240)).all()
+    far = np.abs(drawn["etas"][:, 0, None] - shocks[None, :]).min(axis=1)
+    assert far.max() > 240  # first members fall anywhere

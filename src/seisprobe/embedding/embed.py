@@ -109,16 +109,10 @@ def embed(
 
     Raises
     ------
-    InputError
-        A source, option or weights that do not exist.
-    FolderError
-        The folder holds parts made by other settings.
-    StorageError
-        A part cannot be written; those before are kept.
-    BusyError
-        Another process embeds into the same folder.
-    SeisprobeError
-        Workers died again and again, or differ from this process.
+    InputError, FolderError
+        A source, option or weights that do not exist; parts made by other settings in the folder.
+    StorageError, BusyError, SeisprobeError
+        A part cannot be written; another process embeds there; workers died again and again, or differ from this one.
     """
     opened = open_source(source, recipe.folder)
     if recipe.metadata and not isinstance(opened, TraceSource):
@@ -127,19 +121,31 @@ def embed(
     settings, fixed = _settings(recipe, opened, encoder), _resolved(recipe, encoder)
     job = Job(uuid.uuid4().hex, source, query, root.resolve(), settings, fixed)
     store = make_bench(job, opened, encoder).store
-    counts: Counter[str] = Counter()
-    problems: dict[str, None] = {}
     with _alone(store, job):
         units = opened.units(query)
-        problems |= dict.fromkeys(problems_of(opened))
+        problems = set(problems_of(opened))
         tasks, planned = _plan(store, units, job, wanted)
-        for number, done in enumerate(executor(partial(work_on, job), tasks) if tasks else (), 1):
-            counts.update(done.counts)
-            problems |= dict.fromkeys(done.problems)
-            if progress is not None:
-                progress(number / len(tasks), done.key)
+        results = _run(executor, job, tasks, progress)
+    counts = sum((Counter(done.counts) for done in results), Counter[str]())
+    problems.update(*(done.problems for done in results))
     absent = sorted(set(wanted or ()) - {unit.key for unit in units})
     return Embedded(store, planned, planned - len(tasks), dict(sorted(counts.items())), absent, sorted(problems))
+
+
+def _run(executor: Executor, job: Job, tasks: Sequence[Task], progress: Progress | None) -> list[Done]:
+    results: list[Done] = []
+    if not tasks:
+        return results
+    running = executor(partial(work_on, job), tasks)
+    try:
+        for done in running:
+            results.append(done)
+            if progress is not None:
+                progress(len(results) / len(tasks), done.key)
+    finally:
+        if hasattr(running, "close"):  # workers end now, not when the error's traceback is forgotten
+            running.close()
+    return results
 
 
 def scan(

@@ -55,12 +55,13 @@ def pseudo_draws(
     block_us: int,
     draws: int,
     rng: np.random.Generator,
+    aftermath: np.ndarray | None = None,
 ) -> Integers:
     """Draw pseudo-mainshock times, block by block.
 
     The first member of a block is a candidate drawn in proportion to its weight, wherever the other blocks fell; each
     further member likewise, among the candidates from `distance_us` to `block_us` after the one before. Where none is
-    left, the whole draw is made again.
+    left, the whole draw is made again. With `aftermath`, further members come from there instead.
 
     Parameters
     ----------
@@ -74,13 +75,16 @@ def pseudo_draws(
         D and the longest step inside a block.
     draws : int
     rng : Generator
+    aftermath : ndarray of bool, shape (n,), optional
+        Candidates that follow a real mainshock as a further member of a block does.
 
     Returns
     -------
     ndarray of int64, shape (draws, K)
         Indices into `ends`; fewer rows where the record has no room for the blocks.
     """
-    mass = np.concatenate([np.zeros((len(weights), 1)), np.cumsum(weights, axis=1)], axis=1)
+    mass = _cumulated(weights)
+    later = None if aftermath is None or not (weights * aftermath).any() else _cumulated(weights * aftermath)
     before = _predecessors(blocks)
     kept: list[Integers] = []
     wanted = draws
@@ -88,13 +92,14 @@ def pseudo_draws(
         chosen = np.full((wanted, len(blocks)), -1, dtype=np.int64)
         good = np.ones(wanted, dtype=bool)
         for k in range(len(blocks)):
-            if before[k] < 0:
-                low, high = np.zeros(wanted, dtype=np.int64), np.full(wanted, len(ends), dtype=np.int64)
-            else:
+            low, high = np.zeros(wanted, dtype=np.int64), np.full(wanted, len(ends), dtype=np.int64)
+            own = mass[k % len(mass)]
+            if before[k] >= 0 and later is not None:
+                own = later[k % len(later)]
+            elif before[k] >= 0:
                 last = ends[chosen[:, before[k]]]
                 low = np.searchsorted(ends, last + distance_us, side="right")
                 high = np.searchsorted(ends, last + block_us, side="right")
-            own = mass[k % len(mass)]
             total = own[high] - own[low]
             good &= total > 0
             aim = own[low] + rng.random(wanted) * total
@@ -104,6 +109,11 @@ def pseudo_draws(
         if wanted <= 0:
             break
     return np.concatenate(kept)[:draws]
+
+
+def _cumulated(weights: Floats) -> Floats:
+    """Return cumulative sums of rows, a leading 0 before."""
+    return np.concatenate([np.zeros((len(weights), 1)), np.cumsum(weights, axis=1)], axis=1)
 
 
 def _predecessors(blocks: Sequence[int]) -> list[int]:

@@ -94,16 +94,24 @@ def _drawable(grids: Mapping[Where, Grid], moved: Mapping[Where, int], n: int) -
 
 
 def _draws(study: Study, name: str, grid: Grid, drawable: np.ndarray) -> Integers:
-    """Draw pseudo-mainshocks of one background: block by block, or each from its own set where it has one."""
+    """Draw pseudo-mainshocks of one background: block by block, or each from its own set where it has one.
+
+    A further member of a block follows a mainshock by days, and what the rate is then, its aftershocks decide. Against
+    times of the same ETAS rate it is therefore drawn from the days after the real mainshocks, not from those after a
+    time that no large event marks.
+    """
     weights = grid.weights[name] * drawable
     own_sets = len(weights) > 1 and len(grid.candidate_rows) == 1
     blocks = list(range(len(grid.names))) if own_sets else [int(b) for b in grid.blocks]
+    distance, reach = round(positive_distance_h(study) * HOUR_US), round(study.windows.block_days * DAY_US)
+    after = grid.ends[None, :] - grid.positive_ends[:, None]
     return pseudo_draws(
         grid.ends,
         weights,
         blocks,
-        round(positive_distance_h(study) * HOUR_US),
-        round(study.windows.block_days * DAY_US),
+        distance,
+        reach,
         study.evaluation.draws,
         generator(study.study.seed, f"pseudo {name}"),
+        np.any((after > distance) & (after <= reach), axis=0) if name == "etas" else None,
     )
