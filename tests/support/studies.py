@@ -131,7 +131,8 @@ def environment() -> dict[str, str]:
 
 def command(*arguments: object) -> list[str]:
     """Return the command line of seisprobe, run by this Python."""
-    return [sys.executable, "-W", "error", "-m", "seisprobe", *(str(a) for a in arguments)]
+    obspy = "ignore:SelectableGroups dict interface is deprecated:DeprecationWarning"
+    return [sys.executable, "-W", "error", "-W", obspy, "-m", "seisprobe", *(str(a) for a in arguments)]
 
 
 def call(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -24,6 +24,7 @@ from seisprobe.embedding.executors import Executor, serial
 from seisprobe.embedding.segments import LENGTH_S, Segmenting, empty_table, grid_starts
 from seisprobe.embedding.store import Store, fingerprint_of
 from seisprobe.embedding.work import (
+    Done,
     Job,
     Recipe,
     Source,
@@ -126,8 +127,10 @@ def embed(
         problems = set(problems_of(opened))
         tasks, planned = _plan(store, units, job, wanted)
         results = _run(executor, job, tasks, progress)
-    counts = sum((Counter(done.counts) for done in results), Counter[str]())
-    problems.update(*(done.problems for done in results))
+    counts: Counter[str] = Counter()
+    for done in results:
+        counts.update(done.counts)
+        problems.update(done.problems)
     absent = sorted(set(wanted or ()) - {unit.key for unit in units})
     return Embedded(store, planned, planned - len(tasks), dict(sorted(counts.items())), absent, sorted(problems))
 
