@@ -209,14 +209,14 @@ def test_each_mainshock_is_drawn_from_its_own_set():
 def test_further_members_come_from_the_aftermath_in_proportion_to_weight():
     rng = np.random.default_rng(11)
     ends, weights = np.arange(30) * HOUR, rng.gamma(1.0, size=(1, 30))
-    aftermath = np.isin(np.arange(30), [4, 5, 6, 20])
+    aftermath = np.stack([np.isin(np.arange(30), rows) for rows in ([1], [4, 5, 6, 20], [2])])
     draws = pseudo_draws(ends, weights, [1, 1, 2], 2 * HOUR, 5 * HOUR, 20_000, rng, aftermath)
-    for k, allowed in ((0, np.ones(30, bool)), (1, aftermath), (2, np.ones(30, bool))):
+    for k, allowed in ((0, np.ones(30, bool)), (1, aftermath[1]), (2, np.ones(30, bool))):
         counts = np.bincount(draws[:, k], minlength=30)
         assert counts[~allowed].sum() == 0
         expected = weights[0, allowed] / weights[0, allowed].sum() * 20_000
         assert chisquare(counts[allowed], expected).pvalue > 1e-3
-    empty = pseudo_draws(ends, weights * ~aftermath, [1, 1], 2 * HOUR, 5 * HOUR, 50, rng, aftermath)
+    empty = pseudo_draws(ends, weights * ~aftermath[1], [1, 1], 2 * HOUR, 5 * HOUR, 50, rng, aftermath[:2])
     assert (np.diff(ends[empty], axis=1) <= 5 * HOUR).all()  # nothing there: after the pseudo-mainshock before it
 
 

@@ -75,8 +75,8 @@ def pseudo_draws(
         D and the longest step inside a block.
     draws : int
     rng : Generator
-    aftermath : ndarray of bool, shape (n,), optional
-        Candidates that follow a real mainshock as a further member of a block does.
+    aftermath : ndarray of bool, shape (K, n), optional
+        By mainshock, candidates that follow a real one as a further member of a block does.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def pseudo_draws(
         Indices into `ends`; fewer rows where the record has no room for the blocks.
     """
     mass = _cumulated(weights)
-    later = None if aftermath is None or not (weights * aftermath).any() else _cumulated(weights * aftermath)
+    later = None if aftermath is None else _cumulated(weights * aftermath)
     before = _predecessors(blocks)
     kept: list[Integers] = []
     wanted = draws
@@ -94,8 +94,8 @@ def pseudo_draws(
         for k in range(len(blocks)):
             low, high = np.zeros(wanted, dtype=np.int64), np.full(wanted, len(ends), dtype=np.int64)
             own = mass[k % len(mass)]
-            if before[k] >= 0 and later is not None:
-                own = later[k % len(later)]
+            if before[k] >= 0 and later is not None and later[k, -1] > 0:
+                own = later[k]
             elif before[k] >= 0:
                 last = ends[chosen[:, before[k]]]
                 low = np.searchsorted(ends, last + distance_us, side="right")

@@ -97,14 +97,13 @@ def _draws(study: Study, name: str, grid: Grid, drawable: np.ndarray) -> Integer
     """Draw pseudo-mainshocks of one background: block by block, or each from its own set where it has one.
 
     A further member of a block follows a mainshock by days, and what the rate is then, its aftershocks decide. Against
-    times of the same ETAS rate it is therefore drawn from the days after the real mainshocks, not from those after a
-    time that no large event marks.
+    times of the same ETAS rate it is therefore drawn from the days after real mainshocks, not from those after a time
+    that no large event marks.
     """
     weights = grid.weights[name] * drawable
     own_sets = len(weights) > 1 and len(grid.candidate_rows) == 1
     blocks = list(range(len(grid.names))) if own_sets else [int(b) for b in grid.blocks]
     distance, reach = round(positive_distance_h(study) * HOUR_US), round(study.windows.block_days * DAY_US)
-    after = grid.ends[None, :] - grid.positive_ends[:, None]
     return pseudo_draws(
         grid.ends,
         weights,
@@ -113,5 +112,15 @@ def _draws(study: Study, name: str, grid: Grid, drawable: np.ndarray) -> Integer
         reach,
         study.evaluation.draws,
         generator(study.study.seed, f"pseudo {name}"),
-        np.any((after > distance) & (after <= reach), axis=0) if name == "etas" else None,
+        _aftermath(grid, distance, reach) if name == "etas" else None,
     )
+
+
+def _aftermath(grid: Grid, distance_us: int, reach_us: int) -> np.ndarray:
+    """Return, by mainshock, the candidates that follow a real one by `distance_us` to `reach_us`; shape (K, n).
+
+    Those that follow the mainshock itself are left out: its own aftershocks would be its background.
+    """
+    after = grid.ends[None, :] - grid.positive_ends[:, None]
+    follows = np.any((after > distance_us) & (after <= reach_us), axis=0)
+    return np.asarray(follows[None, :] & ~((after > 0) & (after <= reach_us)))
