@@ -125,4 +125,5 @@ def embedded_lines(made: Embedded) -> list[str]:
     done = f"{made.units} station-days or chunks, {made.done} of them done before"
     lines = [f"{done}; {counts.get('embedded', 0)} of {counts.get('segments', 0)} segments embedded now"]
     lines += [f"  {name}: {n}" for name, n in counts.items() if name not in ("embedded", "segments") and n]
-    return [*lines, *(f"  {problem}" for problem in made.problems), f"parts: {made.store.folder}"]
+    whole = [p for p in made.problems if not any(other != p and other.startswith(p) for other in made.problems)]
+    return [*lines, *(f"  {problem}" for problem in whole), f"parts: {made.store.folder}"]
