@@ -49,15 +49,20 @@ def test_mainshocks_are_the_largest_events_apart_of_what_is_eligible(kind):
         if len(chosen) == 3:
             break
     assert sorted(chosen) == world.mainshocks.tolist()
+    for row in chosen:
+        soon = (days > days[row]) & (days < days[row] + 20 / 24)
+        assert kind == "stationary" or soon.sum() >= 40
     assert table["time"].is_monotonic_increasing
     assert 400 < (days > 0).sum() < 4000
 
 
 def test_traps_of_the_worlds_are_there():
     def days_of(kind, seed):
+        """Times of the events that are no aftershocks."""
         world = null_world(kind, 3, DISTANCE_H, np.random.default_rng(seed))
         days = (world.events["time"].astype("int64").to_numpy() - world.start_us) / 86_400e6
-        return days[days > 0]
+        since = days[:, None] - days[world.mainshocks][None, :]
+        return days[(days > 0) & ~((since > 0) & (since < 20 / 24)).any(axis=1)]
 
     assert kstest(days_of("poisson", 0) / 365, "uniform").pvalue > 0.01
     drift = np.concatenate([days_of("drift", seed) for seed in range(5)])

@@ -7,6 +7,9 @@ drift         no clustering; the rate grows threefold over the record
 daily         no clustering; half of the small events are missed in working hours, Monday to Friday
 confounder    as `daily`, and the mainshocks are the largest events of the night, when small events are not missed
 ============  =====================================================================================================
+
+In the worlds without clustering the mainshocks alone have aftershocks, for less than a day, inside the zone that no
+background window meets: the hours after them must stand out, or the verdict ends at its first rule.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ BRANCHING, BACKGROUND_PER_DAY = 0.7, 0.9
 POISSON_PER_DAY = 1.6
 WORKING_HOURS, MISSED_BY_DAY = (6.0, 18.0), 0.5
 NIGHT_HOURS = (0.0, 5.0)
+AFTERSHOCKS, AFTERSHOCK_DAYS = 40, (2.0 / 1440.0, 20.0 / 24.0)
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ def null_world(kind: str, mainshocks: int, distance_h: float, rng: np.random.Gen
     chosen = largest_apart(days, magnitudes, eligible, mainshocks, distance_h / 24)
     if len(chosen) < mainshocks:
         return None
+    if kind != "stationary":
+        days, magnitudes, chosen = _with_aftershocks(days, magnitudes, chosen, rng)
     end_us = START_US + round(length * DAY_US)
     return NullWorld(_table(days, magnitudes, rng), chosen, START_US, end_us)
 
@@ -100,6 +106,20 @@ def _unclustered(kind: str, length: float, rng: np.random.Generator) -> tuple[Fl
         missed = working & (magnitudes < MC + 1.0) & (rng.random(n) < MISSED_BY_DAY)
         days, magnitudes = days[~missed], magnitudes[~missed]
     return days, magnitudes
+
+
+def _with_aftershocks(
+    days: Floats, magnitudes: Floats, chosen: Integers, rng: np.random.Generator
+) -> tuple[Floats, Floats, Integers]:
+    """Return a catalog with aftershocks of the mainshocks, as many in each factor of time, and the mainshocks' rows."""
+    first, last = np.log(AFTERSHOCK_DAYS)
+    more_days, more_magnitudes = [days], [magnitudes]
+    for row in chosen:
+        more_days.append(days[row] + np.exp(rng.uniform(first, last, AFTERSHOCKS)))
+        more_magnitudes.append(draw_magnitudes(AFTERSHOCKS, rng, mc=MC, b=B, max_magnitude=magnitudes[row] - 0.5))
+    times, sizes = np.concatenate(more_days), np.concatenate(more_magnitudes)
+    order = np.argsort(times, kind="stable")
+    return times[order], sizes[order], np.flatnonzero(np.isin(order, chosen))
 
 
 def _table(days: Floats, magnitudes: Floats, rng: np.random.Generator) -> pd.DataFrame:
