@@ -66,10 +66,7 @@ def result_of(
         "catalog": {**source, "dropped": dict(catalog.dropped), "notes": list(catalog.notes)},
         "mainshocks": [_mainshock(m) for m in mainshocks.to_dict("records")],
         "mainshock_list": AFTER_THE_FACT,
-        "unlisted_large_events": [
-            {"time": _stamp(e["time"]), **{key: e[key] for key in ("magnitude", "latitude", "longitude")}}
-            for e in unlisted_events(study, catalog.events).to_dict("records")
-        ],
+        "unlisted_large_events": _unlisted(study, catalog),
         "k": sum(sizes),
         "k_effective": len(sizes),
         "windows": _windows(study, windows, backgrounds),
@@ -78,22 +75,33 @@ def result_of(
         "tests": evaluation.tests,
         "unsafe_split": None if study.evaluation.split in SAFE else study.evaluation.split,
         "cells": [_cell(study, evaluation, cell) for cell in evaluation.cells],
-        "left_out_columns": [
-            {"modality": m, "layout": layout, "hours": hours, "columns": list(gone)}
-            for (m, layout, hours), gone in sorted(evaluation.left_out.items())
-        ],
+        "left_out_columns": _left_out(evaluation),
         "comparisons": [asdict(comparison) for comparison in evaluation.comparisons],
         "controls": _controls(study, evaluation, primary),
         "sensitivity": list(sensitivity),
         "placebo": evaluation.placebo.to_dict("records"),
-        "sanity": {
-            **dict(
-                zip(("label_shuffle_auc", "label_shuffle_p"), evaluation.label_shuffle or (None, None), strict=True)
-            ),
-            "post_event_auc": evaluation.post_event_auc,
-        },
+        "sanity": _sanity(evaluation),
         "verdict": {"word": verdict.word, "why": verdict.why, "adds": _adds(evaluation), "rule": verdict.rule},
     }
+
+
+def _unlisted(study: Study, catalog: Catalog) -> list[dict[str, Any]]:
+    events = unlisted_events(study, catalog.events).to_dict("records")
+    return [
+        {"time": _stamp(e["time"]), **{key: e[key] for key in ("magnitude", "latitude", "longitude")}} for e in events
+    ]
+
+
+def _left_out(evaluation: Evaluation) -> list[dict[str, Any]]:
+    return [
+        {"modality": modality, "layout": layout, "hours": hours, "columns": list(gone)}
+        for (modality, layout, hours), gone in sorted(evaluation.left_out.items())
+    ]
+
+
+def _sanity(evaluation: Evaluation) -> dict[str, float | None]:
+    auc, p = evaluation.label_shuffle or (None, None)
+    return {"label_shuffle_auc": auc, "label_shuffle_p": p, "post_event_auc": evaluation.post_event_auc}
 
 
 def _mainshock(row: Mapping[Any, Any]) -> dict[str, Any]:
