@@ -311,7 +311,7 @@ def _logistic(study: Study, tables: Tables, grid: Grid, nulls: Nulls, name: str,
     for score, chosen in (("logistic", split), ("logistic_forward", forward_chaining)):
         for background in study.evaluation.backgrounds:
             if background in grid.weights and background not in grid.why_none:
-                yield logistic_cell(study, grid, nulls.draws, [many], (name, score), background, chosen)
+                yield logistic_cell(study, grid, nulls, [many], (name, score), background, chosen)
             else:
                 why = grid.why_none.get(background, "no candidate belongs to this background")
                 yield empty_cell(grid, name, score, background, why, family=False)

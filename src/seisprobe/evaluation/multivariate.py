@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from seisprobe.catalog import Floats, Integers
-from seisprobe.evaluation.cells import NO_P_QUIET, Cell, auc_interval, empty_cell, generator, sizes_of
+from seisprobe.evaluation.cells import NO_P_QUIET, Cell, Nulls, auc_interval, empty_cell, generator, sizes_of
 from seisprobe.evaluation.classifier import held_out_percentiles
 from seisprobe.evaluation.grid import Features, Grid, median_over_stations
 from seisprobe.evaluation.novelty import MOST_MISSING, Columns, novelty, select_columns
@@ -92,7 +92,7 @@ def _stations(modalities: Sequence[ManyColumns]) -> list[str]:
 def logistic_cell(
     study: Study,
     grid: Grid,
-    draws: Mapping[str, Integers],
+    nulls: Nulls,
     modalities: Sequence[ManyColumns],
     labels: tuple[str, str],
     background: str,
@@ -104,8 +104,8 @@ def logistic_cell(
     ----------
     study : Study
     grid : Grid
-    draws : mapping of background to ndarray, shape (r, K)
-        Pseudo-mainshocks as indices on this grid; the first ``logistic_draws`` of them are refitted.
+    nulls : Nulls
+        Of its pseudo-mainshocks the first ``logistic_draws`` are refitted, each without the zones of its draw.
     modalities : sequence of ManyColumns
     labels : (modality, score)
         ``logistic`` or ``logistic_forward``.
@@ -113,26 +113,21 @@ def logistic_cell(
     split : callable
         From `seisprobe.evaluation.splits`.
     """
-    blocks = len(sizes_of(grid.blocks))
-    few = blocks < FEW_BLOCKS
-    if blocks < 2:
-        return empty_cell(grid, *labels, background, "one block: nothing is left to train on", family=False)
     weights = grid.weights[background]
-    if len(weights) > 1 or len(grid.candidate_rows) > 1:
-        why = "logistic regression needs one background for all mainshocks"
-        return empty_cell(grid, *labels, background, why, family=False)
-    apart_us = round((window_length_h(study, grid.layout, grid.hours) + study.windows.embargo_h) * HOUR_US)
-    designs = [_design(grid, modalities, station) for station in _stations(modalities)]
-    why = next((why for design in designs if (why := _unusable(design, weights[0]))), "")
+    why, designs = _designs(grid, modalities, weights)
     if why:
         return empty_cell(grid, *labels, background, why, family=False)
+    few = len(sizes_of(grid.blocks)) < FEW_BLOCKS
+    apart_us = round((window_length_h(study, grid.layout, grid.hours) + study.windows.embargo_h) * HOUR_US)
 
-    def percentiles_of(ends: Integers, positives: Sequence[Floats], use: str) -> tuple[Floats, int]:
+    def percentiles_of(
+        ends: Integers, positives: Sequence[Floats], use: str, weight: Floats = weights[0]
+    ) -> tuple[Floats, int]:
         rng = generator(study.study.seed, use)
         held = []
         for design, own in zip(designs, positives, strict=True):
             folds = split(grid.ends, ends, grid.blocks, apart_us, rng)
-            held.append(held_out_percentiles(design.candidates, own, design.widths, weights[0], folds, rng))
+            held.append(held_out_percentiles(design.candidates, own, design.widths, weight, folds, rng))
         return median_over_stations(np.stack([h.u for h in held])), min(h.train_positives for h in held)
 
     use = f"{labels[1]} {labels[0]} {grid.layout} {grid.hours:g} {background}"
@@ -140,16 +135,24 @@ def logistic_cell(
     if not np.isfinite(u).any():
         return empty_cell(grid, *labels, background, "no fold has positives on both sides", family=False)
     cell = _cell_of(study, grid, labels, background, u, train_positives, few=few)
-    pseudo = draws.get(background)
+    pseudo = nulls.draws.get(background)
     if few or pseudo is None or not len(pseudo):
         return cell
-    null = np.array(
-        [
-            _mean(percentiles_of(grid.ends[index], [d.candidates[index] for d in designs], f"{use} draw {number}")[0])
-            for number, index in enumerate(pseudo[: study.evaluation.logistic_draws])
-        ]
-    )
-    return replace(cell, null=null, p_pseudo=one_sided_p(_mean(u), null), why_null=_keep_shift(cell.why_null))
+    null = []
+    for number, index in enumerate(pseudo[: study.evaluation.logistic_draws]):
+        drawn = [design.candidates[index] for design in designs]
+        outside = weights[0] * ~_met(index, nulls.own_zone, len(grid.ends))
+        null.append(_mean(percentiles_of(grid.ends[index], drawn, f"{use} draw {number}", outside)[0]))
+    p = one_sided_p(_mean(u), np.array(null))
+    return replace(cell, null=np.array(null), p_pseudo=p, why_null=_keep_shift(cell.why_null))
+
+
+def _met(index: Integers, own_zone: Integers, n: int) -> np.ndarray:
+    """Return which of n candidates meet the zone of any pseudo-mainshock."""
+    zone = (index[:, None] + own_zone).ravel()
+    met = np.zeros(n, dtype=bool)
+    met[zone[(zone >= 0) & (zone < n)]] = True
+    return met
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,16 @@ class _Design:
     present: np.ndarray
     positives: Floats
     widths: tuple[int, ...]
+
+
+def _designs(grid: Grid, modalities: Sequence[ManyColumns], weights: Floats) -> tuple[str, list[_Design]]:
+    """Return why there can be no regression, "" for no reason, and the columns of each station."""
+    if len(sizes_of(grid.blocks)) < 2:
+        return "one block: nothing is left to train on", []
+    if len(weights) > 1 or len(grid.candidate_rows) > 1:
+        return "logistic regression needs one background for all mainshocks", []
+    designs = [_design(grid, modalities, station) for station in _stations(modalities)]
+    return next((why for design in designs if (why := _unusable(design, weights[0]))), ""), designs
 
 
 def _design(grid: Grid, modalities: Sequence[ManyColumns], station: str) -> _Design:
