@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import tomli_w
 from obspy import Stream, UTCDateTime
+from obspy.core.inventory import Inventory, Network
 
 from seisprobe.folder import known_study
 from seisprobe.pipeline import plan
 from seisprobe.samples import draw_samples, touched_days, waveform_windows
 from seisprobe.study import load_study
 from support.dataselect_server import RealServer, StationService, WaveformCentre, inventory_of, lacking_server
+from support.fdsn_server import Answer
 from support.studies import World, call
 from support.waveforms import make_stream, write_sds
 
@@ -108,3 +111,60 @@ def test_segments_without_waveforms_are_refused(tmp_path: Path) -> None:
     done = call("fetch", path, "--set", "segments.hop_s=30", folder=tmp_path)
     assert done.returncode == 2
     assert "[segments] stands without [waveforms]" in done.stderr
+
+
+class Boxed(StationService):
+    """A station service that looks at the box that it is asked for."""
+
+    def __call__(self, query: Mapping[str, str]) -> Answer:
+        low, high = float(query.get("minlatitude", -90)), float(query.get("maxlatitude", 90))
+        inside = Inventory(
+            [
+                Network(network.code, [s for s in network if low <= s.latitude <= high])
+                for network in self.inventory
+            ],
+            source="test",
+        )  # fmt: skip
+        return StationService(inside)(query)
+
+
+def test_embed_takes_the_stations_of_the_box_and_drops_what_spans_two_epochs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if lacking_server():
+        pytest.skip(lacking_server())
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    noon = UTCDateTime("2016-01-03T12:00:00")
+    held = make_stream("IV.AAA..HH", noon, 300.0, rate_hz=20.0) + make_stream("IV.BBB..HH", noon, 300.0, rate_hz=20.0)
+    write_sds(tmp_path / "held", held)
+    inventory = inventory_of(held)
+    for channel in list(inventory[0][0].channels):
+        later = copy.deepcopy(channel)
+        later.start_date, channel.end_date = noon + 90, noon + 90
+        inventory[0][0].channels.append(later)
+    times = ("--start", "2016-01-03T12:00:00Z", "--end", "2016-01-03T12:05:00Z", "--encoder", "band_energy", "-q")
+    found = {}
+    with (
+        RealServer(tmp_path / "held", tmp_path / "server") as real,
+        WaveformCentre(Boxed(inventory), real) as centre,
+    ):
+        for name, box in (("AAA", "41.9,42.05,12,14"), ("BBB", "42.05,42.2,12,14")):
+            done = call("embed", f"fdsn:{centre.url}", "--out", "v", "--region", box, *times, folder=tmp_path)
+            assert done.returncode == 0, done.stderr
+            found[name] = done.stdout
+        lost = call("embed", f"fdsn:{centre.url}", "--out", "v", "--region", "10,11,10,11", *times, folder=tmp_path)
+    assert found["AAA"].startswith("1 station-days or chunks, 0 of them done before; 4 of 5 segments embedded now")
+    assert "dropped:metadata_epoch: 1" in found["AAA"]
+    assert found["BBB"].startswith("1 station-days or chunks, 0 of them done before; 5 of 5 segments embedded now")
+    assert lost.returncode == 2
+    assert len(lost.stderr.splitlines()) == 1
+
+
+def test_a_study_without_sampled_backgrounds_fetches_the_mainshocks_days(
+    tmp_path: Path, centre: WaveformCentre
+) -> None:
+    path = write_study(tmp_path, f"fdsn:{centre.url}")
+    only = ("--set", 'evaluation.backgrounds=["quiet","matched"]', "--set", "evaluation.headline=matched")
+    done = call("fetch", path, *only, "-q", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("2 station-days")

@@ -62,6 +62,8 @@ def draw_samples(study: Study, windows: pd.DataFrame, backgrounds: Mapping[str, 
                     }
                 )
             )
+    if not tables:
+        return pd.DataFrame({"background": [], "mainshock": [], "end": windows["end"].iloc[:0], "drawn": []})
     return pd.concat(tables, ignore_index=True)
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from seisprobe.embedding.embed import Embedded, embed
+from seisprobe.embedding.embed import Embedded, embed, epoch_edges
 from seisprobe.embedding.executors import Executor, serial
 from seisprobe.embedding.work import Recipe
 from seisprobe.errors import InputError
-from seisprobe.sources.fdsn_waveforms import fetch_waveforms
-from seisprobe.sources.waveforms import REGION, Query, open_waveform_source
+from seisprobe.sources.fdsn_stations import read_stations
+from seisprobe.sources.fdsn_waveforms import fetch_waveforms, plan_fetch
+from seisprobe.sources.waveforms import REGION, ContinuousSource, Query, open_waveform_source
 
 __all__ = ["embed_source", "embedded_lines", "parse_region", "parse_time"]
 
@@ -102,21 +104,42 @@ def embed_source(
     SeisprobeError
         See `seisprobe.embedding.embed.embed` and `fetch_waveforms`.
     """
+    if not math.isfinite(recipe.scale) or recipe.scale == 0:
+        raise InputError(f"--scale {recipe.scale:g}: give a number that is not zero, 1e9 for data in m/s")
     scheme, _, rest = source.partition(":")
     if scheme == "fdsn":
-        fetched = fetch_waveforms(rest, query, out / "waveforms", progress=progress)
-        opened = open_waveform_source(f"sds:{(out / 'waveforms').resolve()}", folder=Path())
-        made = embed(opened, query, out, recipe, executor=executor, progress=progress)
-        return replace(made, problems=[*fetched.problems, *made.problems])
+        return _fetched_and_embedded(rest, query, out, recipe, executor, progress)
     opened = open_waveform_source(source, folder=recipe.folder)
-    if not everything and query == Query(channels=query.channels):
-        n = len(opened.units(query))
-        if n > MOST_UNASKED:
-            raise InputError(
-                f"{source}: holds {n} station-days or chunks of traces; choose with --start, --end, --stations or"
-                " --region, or take them all with --all"
-            )
+    n = len(opened.units(query))
+    if not n:
+        raise InputError(f"{source}: holds nothing of these stations, times and region{_why_nothing(opened)}")
+    if not everything and query == Query(channels=query.channels) and n > MOST_UNASKED:
+        raise InputError(
+            f"{source}: holds {n} station-days or chunks of traces; choose with --start, --end, --stations or"
+            " --region, or take them all with --all"
+        )
     return embed(opened, query, out, recipe, executor=executor, progress=progress)
+
+
+def _fetched_and_embedded(
+    service: str, query: Query, out: Path, recipe: Recipe, executor: Executor, progress: Progress | None
+) -> Embedded:
+    """Fetch into an archive, then embed the stations that the data centre named, by their metadata's epochs."""
+    archive = out / "waveforms"
+    fetched = fetch_waveforms(service, query, archive, progress=progress)
+    named = {f"{unit.network}.{unit.station}" for unit in plan_fetch(service, query, archive)[0]}
+    inventory = read_stations(archive)
+    edges = {} if inventory is None else epoch_edges(inventory)
+    mine = {key: times for key, times in edges.items() if ".".join(key.split(".")[:2]) in named}
+    opened = open_waveform_source(f"sds:{archive.resolve()}", folder=Path())
+    wanted = replace(query, region=None, stations=tuple(sorted(named)))
+    made = embed(opened, wanted, out, replace(recipe, edges=mine), executor=executor, progress=progress)
+    return replace(made, problems=[*fetched.problems, *made.problems])
+
+
+def _why_nothing(source: object) -> str:
+    problems = source.problems() if isinstance(source, ContinuousSource) else []
+    return f" ({problems[0]})" if problems else ""
 
 
 def embedded_lines(made: Embedded) -> list[str]:
@@ -126,4 +149,9 @@ def embedded_lines(made: Embedded) -> list[str]:
     lines = [f"{done}; {counts.get('embedded', 0)} of {counts.get('segments', 0)} segments embedded now"]
     lines += [f"  {name}: {n}" for name, n in counts.items() if name not in ("embedded", "segments") and n]
     whole = [p for p in made.problems if not any(other != p and other.startswith(p) for other in made.problems)]
-    return [*lines, *(f"  {problem}" for problem in whole), f"parts: {made.store.folder}"]
+    return [*lines, *(f"  {_printable(problem)}" for problem in whole), f"parts: {made.store.folder}"]
+
+
+def _printable(text: str) -> str:
+    """Return a text that any terminal can show: names of files may hold anything."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)

@@ -114,15 +114,19 @@ def test_each_real_file_alone_gives_its_own_number(tmp_path: Path) -> None:
 
 def test_the_same_data_in_other_files_give_the_same_parts(tmp_path: Path) -> None:
     stream = archive(tmp_path / "one" / "data", 1)
-    parts = []
+    found = []
     for seed in (None, 1, 2):
         root = tmp_path / str(seed) / "data"
         for number, trace in enumerate(stream if seed is None else cut(stream, 7, seed)):
             write_mseed(root / f"{number}.mseed", [trace])
-        embed(f"mseed:{root}", NIGHT, tmp_path / f"out{seed}", BANDS)
-        parts.append(part_bytes(tmp_path / f"out{seed}"))
-    assert parts[0] == parts[1] == parts[2]
-    assert len(parts[0]) == 2
+        store = embed(f"mseed:{root}", NIGHT, tmp_path / f"out{seed}", BANDS).store
+        found.append([store.read([key]) for key in store.units()])
+    for other in found[1:]:
+        assert len(other) == len(found[0]) > 0
+        for (table, vectors), (same_table, same_vectors) in zip(found[0], other, strict=True):
+            pd.testing.assert_frame_equal(table, same_table)
+            assert vectors.tobytes() == same_vectors.tobytes()
+    assert len(found[0]) == 2
 
 
 # --- plan − done -----------------------------------------------------------------------------------------------------
@@ -186,7 +190,6 @@ def test_what_decides_a_vector_decides_the_fingerprint(sds: str, tiny: Recipe, t
         Recipe(tiny.encoder, Segmenting(max_gap_s=0.5)),
         Recipe(tiny.encoder, dtype="float32"),
         Recipe(tiny.encoder, scale=1e9),
-        Recipe(tiny.encoder, edges={"IV.S0..HH": [0.0]}),
     ]
     found = [embed(sds, NIGHT, tmp_path, recipe, wanted={}).store.fingerprint for recipe in recipes]
     assert len(set(found)) == len(found)
@@ -588,3 +591,55 @@ def test_metadata_are_refused_where_there_are_none(sds: str, tiny: Recipe, tmp_p
     folder = write_instance(tmp_path / "instance", 2)
     with pytest.raises(InputError, match="metadata are embedded by SeisCLIP alone"):
         embed(f"instance:{folder}", Query(), tmp_path, Recipe(BANDS.encoder, metadata=True))
+
+
+# --- data that change ------------------------------------------------------------------------------------------------
+
+
+def test_data_that_came_later_are_embedded_and_count(tmp_path: Path) -> None:
+    stream = make_stream("IV.NRCA..HH", seconds=600.0)
+    (tmp_path / "archive").mkdir()
+    write_sds(tmp_path / "archive", cut_at(stream, 0, 18000))
+    query = Query(start=pd.Timestamp("2016-10-30T00:00Z"), end=pd.Timestamp("2016-10-30T00:10Z"))
+    first = embed(f"sds:{tmp_path / 'archive'}", query, tmp_path, Recipe(BANDS.encoder, dtype="float32"))
+    assert (first.counts["embedded"], first.counts["dropped:no_data"]) == (3, 7)
+    for path in (tmp_path / "archive").glob("*/*/*/*/*"):
+        path.unlink()
+    write_sds(tmp_path / "archive", stream)
+    again = embed(f"sds:{tmp_path / 'archive'}", query, tmp_path, Recipe(BANDS.encoder, dtype="float32"))
+    assert (again.done, again.counts["embedded"]) == (0, 10)
+    table, vectors = again.store.read(["IV.NRCA..HH.2016-10-30"])
+    assert table["reason"].tolist() == [""] * 10
+    assert again.store.summary()["segments"] == 10
+    counts = np.stack([trace.data.reshape(10, 6000) for trace in stream], axis=1).astype(np.float32)
+    np.testing.assert_array_equal(vectors, make_encoder("band_energy").encode(counts))
+    assert embed(f"sds:{tmp_path / 'archive'}", query, tmp_path, Recipe(BANDS.encoder, dtype="float32")).done == 1
+
+
+def test_another_archive_of_the_same_name_is_not_taken_for_done(tmp_path: Path) -> None:
+    query = Query(start=pd.Timestamp("2016-10-30T00:00Z"), end=pd.Timestamp("2016-10-30T00:03Z"))
+    found = []
+    for seed, folder in enumerate(("a", "b")):
+        write_sds(tmp_path / folder / "same", make_stream("IV.NRCA..HH", seconds=180.0, seed=seed))
+        done = embed(f"sds:{tmp_path / folder / 'same'}", query, tmp_path, Recipe(BANDS.encoder, dtype="float32"))
+        assert done.counts["embedded"] == 3
+        found.append(done.store.read(["IV.NRCA..HH.2016-10-30"])[1])
+    assert not np.allclose(*found)
+
+
+def test_a_change_of_metadata_in_the_day_makes_its_segments_anew(tmp_path: Path) -> None:
+    write_sds(tmp_path / "archive", make_stream("IV.NRCA..HH", seconds=180.0))
+    query = Query(start=pd.Timestamp("2016-10-30T00:00Z"), end=pd.Timestamp("2016-10-30T00:03Z"))
+    reasons = []
+    for times in ([], [0.0, seconds("2016-10-30T00:01:30")], [], [0.0]):
+        edges = {"IV.NRCA..HH": times}
+        done = embed(f"sds:{tmp_path / 'archive'}", query, tmp_path, Recipe(BANDS.encoder, edges=edges))
+        reasons.append(done.store.read(["IV.NRCA..HH.2016-10-30"])[0]["reason"].tolist())
+    assert reasons[0] == ["", "", ""]
+    assert reasons[1] == ["", "metadata_epoch", ""]
+    assert reasons[2] == ["", "", ""]
+    assert done.done == 1  # an edge on another day changes nothing of this one's
+
+
+def cut_at(stream: Stream, first: int, last: int) -> Stream:
+    return Stream([piece(trace, first, last) for trace in stream])

@@ -23,7 +23,7 @@ from seisprobe.errors import InputError
 from seisprobe.sources.waveforms import Traces
 from support.embeddings import seconds, starts
 from support.shared import shared_file
-from support.waveforms import cut, make_stream, piece, without
+from support.waveforms import DAY, cut, make_stream, piece, without
 
 NOON = "2016-10-30T12:00:00"
 
@@ -445,3 +445,26 @@ def test_traces_with_holes_dead_channels_other_rates_and_none_at_all() -> None:
 def test_a_trace_shorter_than_a_minute_is_said_to_be() -> None:
     _, table = joined(cut_traces(traces(1, samples=5999), Segmenting()))
     assert reasons(table) == ["short"]
+
+
+@pytest.mark.parametrize("rate_hz", [99.97, 40.96, 99.999])
+def test_a_rate_without_whole_samples_a_second_is_the_same_whatever_is_asked_and_says_how_far_off(rate_hz):
+    stream = make_stream(seconds=600.0, rate_hz=rate_hz)
+    whole = cut_segments(stream, starts("2016-10-30", 9))
+    late = cut_segments(stream, starts("2016-10-30", 9)[4:])
+    kept = whole.table["reason"].eq("").to_numpy()
+    assert kept[1:8].all()
+    np.testing.assert_array_equal(whole.waveforms[-len(late.waveforms) :], late.waveforms)
+    offsets = whole.table["offset_s"].to_numpy()[1:8]
+    assert offsets.max() <= 0.5 / rate_hz + 1e-4
+    assert offsets.max() > 0.0004
+
+
+def test_a_segment_is_of_one_sensor():
+    first, second = make_stream(seconds=300.0, components="ENZ"), make_stream(seconds=300.0, components="12Z", seed=1)
+    broken = without(first, DAY + 120, DAY + 400, "HHN")
+    both = broken + second.select(channel="HH[12]")
+    _, table = cut_segments(both, starts("2016-10-30", 5))
+    assert table["channels"].tolist()[:2] == ["HHE,HHN,HHZ"] * 2
+    assert table["channels"].tolist()[2:] == ["HH2,HH1,HHZ"] * 3
+    assert table["reason"].tolist() == [""] * 5

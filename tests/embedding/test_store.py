@@ -267,3 +267,34 @@ class StoreMachine(RuleBasedStateMachine):
 
 TestStoreMachine = StoreMachine.TestCase
 TestStoreMachine.settings = settings(max_examples=30, stateful_step_count=15)
+
+
+# --- parts of other data, times, traces ------------------------------------------------------------------------------
+
+
+def test_of_two_parts_with_the_same_segment_the_later_counts(store: Store) -> None:
+    key = unit("NRCA", DAYS[0])
+    store.write(key, 0, rows(DAYS[0], [0, 1, 2], lost=(1,)), {"vector": vectors(2)}, source="old")
+    store.write(key, 1, rows(DAYS[0], [1, 2]), {"vector": vectors(2, 1)}, source="new")
+    table, read = store.read([key])
+    assert table["start"].dt.minute.tolist() == [0, 1, 2]
+    assert table["reason"].tolist() == [""] * 3
+    np.testing.assert_array_equal(read, np.concatenate([vectors(2)[:1], vectors(2, 1)]).astype(read.dtype))
+    first = store.starts(key, "old")
+    assert len(first) == 1
+    assert len(store.starts(key, "new")) == 2
+    assert len(store.starts(key, "newer")) == 0
+    assert store.summary()["segments"] == 3
+
+
+def test_a_window_in_another_zone_is_the_same_window(store: Store) -> None:
+    store.write(unit("NRCA", DAYS[0]), 0, rows(DAYS[0], [1438, 1439]), {"vector": vectors(2)})
+    store.write(unit("NRCA", DAYS[1]), 0, rows(DAYS[1], [0, 1]), {"vector": vectors(2, 1)})
+    start = pd.Timestamp(DAYS[1], tz="UTC") - pd.Timedelta("2min")
+    end = start + pd.Timedelta("4min")
+    table, _ = store.read_window("IV", "NRCA", start, end)
+    assert len(table) == 4
+    rome, _ = store.read_window("IV", "NRCA", start.tz_convert("Europe/Rome"), end.tz_convert("Asia/Tokyo"))
+    pd.testing.assert_frame_equal(table, rome)
+    with pytest.raises(InputError, match="has no time zone"):
+        store.read_window("IV", "NRCA", start.tz_localize(None), end)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
-from obspy import Stream, UTCDateTime
+from obspy import Stream, Trace, UTCDateTime
 
 from seisprobe.errors import DataFileError
 from seisprobe.sources import scanning
@@ -324,3 +324,20 @@ def test_real_files_read_as_obspy_reads_them(name: str, units: list[str]) -> Non
         (t.id, t.stats.starttime, t.data.tobytes()) for t in truth
     ]
     assert source.problems() == []
+
+
+def test_a_clock_that_drifts_keeps_its_records_times(tmp_path: Path) -> None:
+    # 20 records of 400 samples at 100 Hz, each 4 ms later than the one before says: 80 ms in all
+    rng, pieces = np.random.default_rng(0), []
+    for number in range(20):
+        header = {"network": "IV", "station": "DRFT", "channel": "HHZ", "sampling_rate": 100.0}
+        data = rng.integers(-1000, 1000, 400).astype(np.int32)
+        trace = Trace(data, header | {"starttime": DAY + number * 4.004})
+        pieces.append(trace)
+        write_mseed(tmp_path / f"{number:02d}.mseed", [trace], record_length=4096)
+    stream = MseedSource(tmp_path).get_waveforms("IV", "DRFT", "", "HHZ", DAY, DAY + 3600)
+    assert sum(trace.stats.npts for trace in stream) == 8000
+    times = np.concatenate([trace.stats.starttime.ns + trace.times() * 1e9 for trace in stream])
+    truth = np.concatenate([piece.stats.starttime.ns + piece.times() * 1e9 for piece in pieces])
+    assert np.abs(times - truth).max() <= 5e6 + 1  # half a sample
+    assert len(stream) > 5

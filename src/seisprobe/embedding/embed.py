@@ -29,6 +29,7 @@ from seisprobe.embedding.work import (
     Recipe,
     Source,
     Task,
+    edges_of,
     forget,
     make_bench,
     make_encoder,
@@ -38,7 +39,7 @@ from seisprobe.embedding.work import (
 )
 from seisprobe.embedding.work import work as work_on
 from seisprobe.errors import BusyError, InputError, StorageError
-from seisprobe.sources.waveforms import Query, StationDay, TraceChunk, TraceSource
+from seisprobe.sources.waveforms import ContinuousSource, Query, StationDay, TraceChunk, TraceSource
 
 __all__ = ["Embedded", "Wanted", "embed", "epoch_edges", "scan", "scan_unit"]
 
@@ -125,7 +126,7 @@ def embed(
     with _alone(store, job):
         units = opened.units(query)
         problems = set(problems_of(opened))
-        tasks, planned = _plan(store, units, job, wanted)
+        tasks, planned = _plan(store, opened, units, job, wanted)
         results = _run(executor, job, tasks, progress)
     counts: Counter[str] = Counter()
     for done in results:
@@ -237,7 +238,6 @@ def _settings(recipe: Recipe, source: Source, encoder: Any) -> dict[str, Any]:
         "dtype": recipe.dtype,
         "scale": float(recipe.scale),
         "metadata": recipe.metadata,
-        "edges": fingerprint_of(recipe.edges) if recipe.edges else None,
     }
     plain: dict[str, Any] = json.loads(json.dumps(settings))
     return plain
@@ -257,7 +257,7 @@ def _resolved(recipe: Recipe, encoder: Any) -> Recipe:
 
 
 def _plan(
-    store: Store, units: Sequence[StationDay | TraceChunk], job: Job, wanted: Wanted | None
+    store: Store, source: Source, units: Sequence[StationDay | TraceChunk], job: Job, wanted: Wanted | None
 ) -> tuple[list[Task], int]:
     """Tasks for what is wanted and not done, and the number of units with wanted segments."""
     tasks, planned = [], 0
@@ -274,10 +274,22 @@ def _plan(
         if wanted is not None:
             starts = _checked_starts(wanted.get(unit.key, ()), unit)
         planned += bool(len(starts))
-        lacking = np.setdiff1d(starts, store.starts(unit.key)) if numbers else starts
+        if not len(starts):
+            continue
+        assert isinstance(source, ContinuousSource)
+        stamp = _stamp(source, unit, job.recipe)
+        lacking = np.setdiff1d(starts, store.starts(unit.key, stamp)) if numbers else starts
         if len(lacking):
-            tasks.append(Task(unit, part, lacking))
+            tasks.append(Task(unit, part, lacking, source=stamp))
     return tasks, planned
+
+
+def _stamp(source: ContinuousSource, unit: StationDay, recipe: Recipe) -> str:
+    """What a unit's part is made of: its data, and when in that day the station's metadata change."""
+    first, last = unit.start.timestamp(), unit.end.timestamp() + LENGTH_S
+    edges = [edge for edge in edges_of(recipe, unit) if first <= edge < last]
+    stamp = source.stamp(unit)
+    return fingerprint_of({"data": stamp, "edges": edges}) if edges else stamp
 
 
 def _day_starts(unit: StationDay, query: Query, settings: Segmenting) -> NDArray[np.int64]:

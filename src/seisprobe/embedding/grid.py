@@ -94,10 +94,11 @@ class Track:
         pad = (lacking, end - begin - lacking - len(values))
         return np.pad(values, pad), np.pad(state, pad)
 
-    def offset_s(self, begin: int, end: int) -> float:
-        """Return how far off the grid, at most, the samples of [begin, end) were, to 0.1 ms."""
+    def offset_s(self, begin: int, end: int, second: int) -> float:
+        """Return how far off, at most, the samples of [begin, end) are, whose first stands for `second`, to 0.1 ms."""
         meets = (self.pieces[:, 0] < end) & (self.pieces[:, 1] > begin)
-        return round(float(np.abs(self.pieces[meets, 2]).max(initial=0.0)), 4)
+        early = second - self.origin_s - begin / self.rate_hz  # 0 where a second has a whole number of samples
+        return round(float(np.abs(self.pieces[meets, 2] - early).max(initial=0.0)), 4)
 
     def _slice(self, array: NDArray[Any], begin: int, end: int) -> NDArray[Any]:
         return array[max(begin - self.first, 0) : max(end - self.first, 0)]
@@ -123,7 +124,7 @@ def place(stream: Iterable[Any], first_s: int, last_s: int) -> dict[str, list[Tr
     >>> import obspy
     >>> trace = obspy.Trace(np.arange(400), {"sampling_rate": 100.0, "starttime": 1000.0003, "channel": "HHZ"})
     >>> (track,) = place([trace.slice(endtime=obspy.UTCDateTime(1002)), trace], 1001, 1010)["HHZ"]
-    >>> track.first, track.filled.tolist(), track.offset_s(0, 100)
+    >>> track.first, track.filled.tolist(), track.offset_s(0, 100, 1001)
     (0, [[0, 300]], 0.0003)
     """
     by_kind: dict[tuple[str, float], list[tuple[int, NDArray[Any]]]] = {}

@@ -214,7 +214,9 @@ def iter_segments(
     if not len(order):
         return
     margin = settings.margin_s
-    tracks = place(traces, int(order[0]) - margin, int(order[-1]) + LENGTH_S + margin)
+    # from an hour before the day on: of a rate without whole samples a second, too, a segment is always the same ones
+    origin = int(order[0]) // DAY_S * DAY_S - 3600
+    tracks = place(traces, origin, int(order[-1]) + LENGTH_S + margin)
     del traces, stream
     for first in range(0, len(order), _BLOCK):
         yield _block(tracks, codes, order[first : first + _BLOCK], settings, sorted(edges))
@@ -263,7 +265,7 @@ def _block(
     waveforms, rows = [], []
     for start_s in starts.tolist():
         epoch = int(np.searchsorted(edges, start_s, side="right"))
-        parts = [_component(tracks, letters, start_s, settings) for letters in COMPONENTS.values()]
+        parts = _parts(tracks, start_s, settings)
         reason = _reason(parts)
         if epoch < len(edges) and edges[epoch] < start_s + LENGTH_S:
             reason = "metadata_epoch"
@@ -319,6 +321,15 @@ def _reason(parts: Sequence[_Part]) -> str:
     return min((reason for reason in reasons if reason), key=REASONS.index, default="")
 
 
+def _parts(tracks: dict[str, list[Track]], start_s: int, settings: Segmenting) -> list[_Part]:
+    """Three components of one sensor: E, N, Z where there are all three, else 2, 1, Z."""
+    oriented, plain = (
+        [_component(tracks, letters[place], start_s, settings) for letters in COMPONENTS.values()] for place in (0, -1)
+    )
+    lacking = [sum(part.reason == "missing_component" for part in parts) for parts in (oriented, plain)]
+    return plain if lacking[1] < lacking[0] else oriented
+
+
 def _component(tracks: dict[str, list[Track]], letters: str, start_s: int, settings: Segmenting) -> _Part:
     for letter in letters:
         for channel in sorted(code for code in tracks if code.endswith(letter)):
@@ -336,13 +347,14 @@ def _component(tracks: dict[str, list[Track]], letters: str, start_s: int, setti
 
 def _cut(channel: str, track: Track, begin: int, end: int, start_s: int, settings: Segmenting) -> _Part:
     """One component of one segment from the only track that has samples in it."""
-    part = _Part(channel, offset_s=track.offset_s(begin, end), rate_hz=track.rate_hz)
+    part = _Part(channel, offset_s=track.offset_s(begin, end, start_s), rate_hz=track.rate_hz)
     whole = track.holds_all(begin, end)
     if whole and track.rate_hz == SAMPLING_RATE_HZ:
         inside = part.samples = track.window(begin, end)[0]
     else:
         around = track.index(start_s - settings.margin_s), track.index(start_s + LENGTH_S + settings.margin_s)
         values, state = track.window(*around)
+        part.offset_s = track.offset_s(*around, start_s - settings.margin_s)
         here = slice(begin - around[0], end - around[0])
         _measure_gaps(part, state, here, settings.max_gap_s)
         if part.reason:

@@ -157,11 +157,18 @@ class Store:
         """Return where a part is, or would be."""
         return self.folder / f"{key}.{number}.parquet"
 
-    def starts(self, key: str) -> NDArray[np.int64]:
-        """Return the starts, UTC seconds since 1970, of all segments of a unit that were dealt with, dropped or not."""
-        tables = [self._read(path, ["start"])[0] for path in self._paths(key)]
-        found = [table.start.astype("datetime64[s, UTC]").astype("int64").to_numpy() for table in tables]
-        return np.sort(np.concatenate([np.empty(0, np.int64), *found]))
+    def starts(self, key: str, source: str | None = None) -> NDArray[np.int64]:
+        """Return the starts, UTC seconds since 1970, of all segments of a unit that were dealt with, dropped or not.
+
+        With `source`, those do not count of which the last part was made of other data, by its stamp.
+        """
+        found = np.empty(0, np.int64)
+        for path in self._paths(key):
+            table, _ = self._read(path, ["start"])
+            held = table.start.astype("datetime64[s, UTC]").astype("int64").to_numpy()
+            mine = source is None or self._stamp(path).get("source", "") == source
+            found = np.union1d(found, held) if mine else np.setdiff1d(found, held)
+        return found
 
     def requests(self, key: str) -> set[str]:
         """Return the requests that parts of a unit answered whole."""
@@ -199,6 +206,7 @@ class Store:
             table = pd.concat([table for table, _ in found], ignore_index=True)
             rows = np.concatenate([values for _, values in found])
             order = table.start.argsort(kind="stable").to_numpy()
+            order = order[~table.segment_id.duplicated(keep="last").to_numpy()[order]]  # made again of newer data
             place = np.cumsum(table.reason.to_numpy() == "") - 1  # row → its vector
             table = table.iloc[order].reset_index(drop=True)
             tables.append(table)
@@ -212,19 +220,31 @@ class Store:
     ) -> tuple[pd.DataFrame, Vectors]:
         """Read the segments of a station that lie wholly in [start, end); only parts of these days are opened.
 
+        Of event traces, all parts are opened.
+
         Returns
         -------
         DataFrame, ndarray
             As `read`.
+
+        Raises
+        ------
+        InputError
+            A time without zone.
         """
+        if start.tzinfo is None or end.tzinfo is None:
+            raise InputError(f"{start} to {end}: has no time zone; give aware times")
+        start, end = start.tz_convert("UTC"), end.tz_convert("UTC")
         days = {f"{day:%Y-%m-%d}" for day in pd.date_range(start.floor("D"), end - pd.Timedelta(1, "ns"), freq="D")}
         codes = [quote(code, safe="").replace(".", "%2E").replace("~", "%7E") for code in (network, station)]
         self._parts()
         keys = [key for key in self._by_station.get(".".join(codes), ()) if key[-10:] in days]
+        keys += [key for key in self.units() if key.startswith("traces-")]
         table, vectors = self.read(keys, columns)
         if not len(table):
             return table, vectors
         inside = (table.start >= start) & (table.start + pd.Timedelta(seconds=LENGTH_S) <= end)
+        inside &= (table.network == network) & (table.station == station)
         return table[inside].reset_index(drop=True), vectors[inside[table.reason == ""].to_numpy()]
 
     def summary(self) -> dict[str, Any]:
@@ -238,8 +258,8 @@ class Store:
         counts: Counter[str] = Counter()
         largest = 0.0
         paths = [path for key in self.units() for path in self._paths(key)]
-        for path in paths:
-            table, _ = self._read(path, ["reason", "offset_s", "rate_hz", "filled_samples", "channels"])
+        for key in self.units():
+            table, _ = self.read([key], ())
             counts.update(count_segments(table))
             largest = float(table.offset_s[table.reason == ""].to_numpy().max(initial=largest))
         dropped = {key.partition(":")[2]: counts.pop(key) for key in sorted(counts) if key.startswith("dropped:")}
@@ -253,7 +273,13 @@ class Store:
     # --- writing --------------------------------------------------------------------------------------------------
 
     def write(
-        self, key: str, number: int, table: pd.DataFrame, vectors: Mapping[str, Vectors], request: str = ""
+        self,
+        key: str,
+        number: int,
+        table: pd.DataFrame,
+        vectors: Mapping[str, Vectors],
+        request: str = "",
+        source: str = "",
     ) -> Path:
         """Write a part, whole or not at all.
 
@@ -269,6 +295,8 @@ class Store:
             Column → (v, d), for the rows whose reason is empty; further columns of the same length.
         request : str
             What was asked for, where the segments alone do not say whether the unit is done.
+        source : str
+            Stamp of the data that it was made of. Of two parts that hold the same segment, the later counts.
 
         Returns
         -------
@@ -289,7 +317,7 @@ class Store:
         for name, values in vectors.items():
             arrow = arrow.append_column(name, self._column(values, kept, f"{key}: {name}"))
         stamp = {"format": _FORMAT, "fingerprint": self.fingerprint, "settings": self.settings}
-        stamp |= {"unit": key, "part": number, "request": request}
+        stamp |= {"unit": key, "part": number, "request": request, "source": source}
         arrow = arrow.replace_schema_metadata({_STAMP: json.dumps(stamp, sort_keys=True)})
         split = {f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in vectors}
         sink = pa.BufferOutputStream()

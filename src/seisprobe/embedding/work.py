@@ -29,7 +29,7 @@ from seisprobe.sources.waveforms import (
     open_waveform_source,
 )
 
-__all__ = ["Bench", "Done", "Job", "Recipe", "Source", "Task", "forget", "open_source", "read_unit", "work"]
+__all__ = ["Bench", "Done", "Job", "Recipe", "Source", "Task", "edges_of", "forget", "open_source", "read_unit", "work"]
 
 Source = ContinuousSource | TraceSource
 Floats = NDArray[np.float32]
@@ -86,6 +86,7 @@ class Task:
     part: int
     starts: NDArray[np.int64] | None = None
     request: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -186,15 +187,19 @@ def _load_next(bench: Bench, job: Job, coming: Iterator[Task]) -> _Loaded | None
         return None
     if bench.store.path(task.unit.key, task.part).exists():  # by a worker that died before it could say so
         return task, iter(()), None, []
-    unit = task.unit
-    edges = job.recipe.edges
-    names = (unit.network, unit.station, unit.location, unit.band) if isinstance(unit, StationDay) else ()
     with bench.reading:
         known = set(problems_of(bench.source))
-        blocks, traces = read_unit(bench.source, task, job.recipe.segmenting, edges.get(".".join(names), ()))
+        blocks, traces = read_unit(bench.source, task, job.recipe.segmenting, edges_of(job.recipe, task.unit))
         first = list(itertools.islice(blocks, 1))  # places the day's samples
         problems = [line for line in problems_of(bench.source) if line not in known]
     return task, itertools.chain(first, blocks), traces, problems
+
+
+def edges_of(recipe: Recipe, unit: StationDay | TraceChunk) -> Sequence[float]:
+    """Return when the metadata of a unit's station change, UTC seconds."""
+    if not isinstance(unit, StationDay):
+        return ()
+    return recipe.edges.get(f"{unit.network}.{unit.station}.{unit.location}.{unit.band}", ())
 
 
 def problems_of(source: Source) -> list[str]:
@@ -234,10 +239,10 @@ def _finish(
     table = _joined(tables)
     columns = {} if bench.encoder is None else {"vector": vectors}
     if traces is not None:
-        if job.recipe.metadata and len(table):
+        if job.recipe.metadata:
             columns["metadata_vector"], table["cosine"] = _with_metadata(bench.encoder, traces, table, vectors)
         table = table.drop(columns=["trace", "second"], errors="ignore")
-    bench.store.write(task.unit.key, task.part, table, columns, task.request)
+    bench.store.write(task.unit.key, task.part, table, columns, task.request, task.source)
     return Done(task.unit.key, count_segments(table), problems)
 
 

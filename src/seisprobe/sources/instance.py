@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seisprobe.errors import DataFileError
+from seisprobe.sources.stamps import joined_stamp
 from seisprobe.sources.trace_files import open_waves, read_setting, read_wave
 from seisprobe.sources.trace_tables import CHUNK_ROWS, FEATURES, TraceTable, choose_rows, sampling_rates
 from seisprobe.sources.waveforms import Query, TraceChunk, Traces
@@ -55,7 +56,8 @@ class InstanceSource:
 
     def __init__(self, path: Path) -> None:
         self.metadata, self.waveforms = find_pair(path)
-        self.identity = f"instance:{self.metadata.name}+{self.waveforms.name}"
+        stamp = joined_stamp([("metadata", self.metadata), ("waveforms", self.waveforms)])
+        self.identity = f"instance:{self.metadata.name}+{self.waveforms.name}:{stamp}"
         self._query = Query()
         self._opened: TraceTable | None = None
 

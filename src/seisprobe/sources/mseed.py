@@ -12,6 +12,7 @@ import pandas as pd
 from seisprobe.errors import DataFileError
 from seisprobe.sources.decoding import Notes, matching, nanoseconds, read_period
 from seisprobe.sources.scanning import FileIndex, index_file
+from seisprobe.sources.stamps import joined_stamp
 from seisprobe.sources.waveforms import Query, StationDay, station_days
 
 if TYPE_CHECKING:
@@ -109,6 +110,16 @@ class MseedSource:
         wanted = matching(known, network, station, location, channel)
         return read_period(indexed, wanted.__contains__, start, end, self._notes)
 
+    def stamp(self, unit: StationDay) -> str:
+        """Return what changes when the data of a station-day do: of the files that hold any, size and ends."""
+        day = (unit.start - pd.Timestamp(0, tz="UTC")).days
+        own = (unit.network, unit.station, unit.location)
+        return joined_stamp(
+            ("", path)
+            for _, path, index in self._indexed()
+            if any(tuple(nslc)[:3] == own and day in of.days for nslc, of in index.channels().items())
+        )
+
     def problems(self) -> list[str]:
         """Return one line for each file of which something could not be read, then for each station left out."""
         return [*self._notes.lines(), *self._left_out]
@@ -130,11 +141,18 @@ class MseedSource:
         self._notes.file(name, index.notes)
         return index
 
+    def _note_folder(self, error: OSError) -> None:
+        self._notes.file(str(error.filename), [f"cannot be read: {error.strerror or error}"])
+
     def _files(self) -> Iterator[tuple[str, Path]]:
         """Name and path of each file, sorted."""
         if not self.path.is_dir():
             yield self.path.name, self.path
-        for folder, folders, names in os.walk(self.path):
+            return
+        for folder, folders, names in os.walk(self.path, onerror=self._note_folder):
+            for name in folders:
+                if Path(folder, name).is_symlink():
+                    self._notes.file(Path(folder, name).relative_to(self.path).as_posix(), ["a link: not followed"])
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(names):
                 path = Path(folder, name)

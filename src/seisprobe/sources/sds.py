@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from seisprobe.errors import DataFileError
 from seisprobe.sources.decoding import Notes, matching, nanoseconds, read_period
 from seisprobe.sources.scanning import DAY_NS, FileIndex, Nslc, index_file
+from seisprobe.sources.stamps import joined_stamp
 from seisprobe.sources.waveforms import Query, StationDay, station_days
 
 if TYPE_CHECKING:
@@ -128,6 +129,18 @@ class SdsSource:
             if file.nslc in wanted
         ]
         return read_period(indexed, wanted.__contains__, start, end, self._notes)
+
+    def stamp(self, unit: StationDay) -> str:
+        """Return what changes when the data of a station-day do; those that spill from the day before count too."""
+        day = datetime.date.fromisoformat(unit.day).toordinal() - EPOCH
+        years = (_date(day - 1).year, _date(day).year)
+        return joined_stamp(
+            (f"{file.nslc.channel} {file.day - day}", file.path)
+            for file in self._files(years, unit.network, unit.station)
+            if file.day in (day - 1, day)
+            and file.nslc.location == unit.location
+            and file.nslc.channel.startswith(unit.band)
+        )
 
     def problems(self) -> list[str]:
         """Return one line for each file of which something could not be read, then for each station left out."""

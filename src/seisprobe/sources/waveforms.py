@@ -224,6 +224,10 @@ class ContinuousSource(Protocol):
         """Return the samples in [starttime, endtime); `channel` may be ``"HH?"``."""
         ...
 
+    def stamp(self, unit: StationDay) -> str:
+        """Return what changes when the data of a station-day do: of the files that hold them, size and ends."""
+        ...
+
     def problems(self) -> list[str]:
         """Return one line for each file of which something could not be read, and for what was left out."""
         ...
