@@ -118,7 +118,7 @@ class Query:
 
 def _safe(code: str) -> str:
     """A code as part of a file name: what a damaged header holds must not lead out of a folder."""
-    return quote(code, safe="").replace(".", "%2E").replace("~", "%7E")
+    return quote(code, safe="", errors="surrogateescape").replace(".", "%2E").replace("~", "%7E")
 
 
 @dataclass(frozen=True, order=True)
