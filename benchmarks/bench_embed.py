@@ -26,9 +26,9 @@ import pandas as pd
 import torch
 from obspy import Stream, Trace, UTCDateTime
 
+from seisprobe.embedding.components import Segmenting
 from seisprobe.embedding.embed import embed
 from seisprobe.embedding.executors import processes
-from seisprobe.embedding.segments import Segmenting
 from seisprobe.embedding.work import Recipe
 from seisprobe.seisclip import make_encoder
 from seisprobe.seisclip.baselines import random_values

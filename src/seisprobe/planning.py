@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from seisprobe.backgrounds import BACKGROUNDS, Background
 from seisprobe.catalog import Catalog
-from seisprobe.embedding.segments import Segmenting
+from seisprobe.embedding.components import Segmenting
 from seisprobe.errors import InputError, StudyError, nearest
 from seisprobe.evaluation.judgement import Tables
 from seisprobe.evaluation.splits import safe_split

@@ -19,9 +19,10 @@ import pandas as pd
 import pytest
 from obspy import Stream, UTCDateTime
 
+from seisprobe.embedding.components import Segmenting
 from seisprobe.embedding.embed import embed, scan, scan_unit
 from seisprobe.embedding.executors import dask_cluster, processes
-from seisprobe.embedding.segments import Segmenting, cut_segments
+from seisprobe.embedding.segments import cut_segments
 from seisprobe.embedding.work import Recipe
 from seisprobe.errors import BusyError, DataFileError, FolderError, InputError, SeisprobeError, StorageError
 from seisprobe.seisclip import make_encoder

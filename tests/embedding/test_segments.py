@@ -11,14 +11,8 @@ from hypothesis import strategies as st
 from obspy import Stream, Trace, UTCDateTime
 from scipy.signal import firwin
 
-from seisprobe.embedding.segments import (
-    COLUMNS,
-    REASONS,
-    Segmenting,
-    cut_segments,
-    cut_traces,
-    grid_starts,
-)
+from seisprobe.embedding.components import Segmenting
+from seisprobe.embedding.segments import COLUMNS, REASONS, cut_segments, cut_traces, grid_starts
 from seisprobe.errors import InputError
 from seisprobe.sources.waveforms import Traces
 from support.embeddings import seconds, starts

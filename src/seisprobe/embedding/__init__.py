@@ -25,7 +25,8 @@ __all__ = [
 _ROOMS = {
     "embed": ("Embedded", "epoch_edges", "scan", "scan_unit"),
     "executors": ("choose_executor",),
-    "segments": ("Segmenting", "cut_segments"),
+    "components": ("Segmenting",),
+    "segments": ("cut_segments",),
     "store": ("Store", "open_store"),
     "work": ("Recipe",),
 }

@@ -20,8 +20,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from seisprobe.embedding.components import LENGTH_S, Segmenting
 from seisprobe.embedding.executors import Executor, serial
-from seisprobe.embedding.segments import LENGTH_S, Segmenting, empty_table, grid_starts
+from seisprobe.embedding.segments import empty_table, grid_starts
 from seisprobe.embedding.store import Store, fingerprint_of
 from seisprobe.embedding.work import (
     Done,

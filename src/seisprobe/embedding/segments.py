@@ -28,16 +28,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
-from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from seisprobe.embedding.grid import ABSENT, PRESENT, Track, place, runs_of
+from seisprobe.embedding.components import DAY_S, LENGTH_S, Part, Segmenting, find_component
+from seisprobe.embedding.grid import Track, place, runs_of
 from seisprobe.errors import InputError
 from seisprobe.seisclip.spectra import SAMPLING_RATE_HZ, SEGMENT_SAMPLES
 
@@ -46,10 +44,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLUMNS",
-    "LENGTH_S",
     "REASONS",
     "Block",
-    "Segmenting",
     "cut_segments",
     "cut_traces",
     "empty_table",
@@ -57,7 +53,6 @@ __all__ = [
     "iter_segments",
 ]
 
-LENGTH_S = 60
 COMPONENTS = {"E": "E2", "N": "N1", "Z": "Z"}  # component → last letters of the codes that hold it, best first
 REASONS = (
     "metadata_epoch",
@@ -85,60 +80,8 @@ COLUMNS = (
     "overlap_samples",
     "epoch",
 )
-DAY_S = 86400
-_REVISION = 1  # raise it when a change moves a sample of a segment
-_MARGIN_S = 2  # more than half the resampling filter of any rate from 20 Hz on
 _BLOCK = 256  # 18 MB
-_CLIP_SAMPLES, _CLIP_RUN, _CLIP_RANGE = 10, 3, 1e4
-_HALF_FILTER, _KAISER, _CUTOFF = 30, 8.0, 0.92
 Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Segmenting:
-    """How segments are cut.
-
-    Parameters
-    ----------
-    hop_s : int
-        Seconds from one segment's start to the next one's, from 00:00:00 UTC on; divides a day, 1 to 60.
-    max_gap_s : float
-        Longest gap that is bridged, s.
-
-    Raises
-    ------
-    InputError
-        Another hop, or a gap that is negative or not under 60 s.
-
-    Examples
-    --------
-    >>> Segmenting(hop_s=7)
-    Traceback (most recent call last):
-    ...
-    seisprobe.errors.InputError: hop_s = 7: give whole seconds from 1 to 60 that divide a day, such as 60, 30, 10
-    """
-
-    hop_s: int = 60
-    max_gap_s: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.hop_s not in range(1, 61) or DAY_S % self.hop_s:
-            raise InputError(
-                f"hop_s = {self.hop_s}: give whole seconds from 1 to 60 that divide a day, such as 60, 30, 10"
-            )
-        if not 0 <= self.max_gap_s < LENGTH_S:
-            raise InputError(f"max_gap_s = {self.max_gap_s}: give seconds from 0 to under {LENGTH_S}")
-
-    @property
-    def margin_s(self) -> int:
-        """Seconds before and after a segment that may have a say in it."""
-        return _MARGIN_S + math.ceil(self.max_gap_s)
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """All that decides a segment's samples once its start is known: part of a store's fingerprint."""
-        length = {"length_s": LENGTH_S, "rate_hz": SAMPLING_RATE_HZ, "revision": _REVISION}
-        return {**length, "max_gap_s": float(self.max_gap_s)}
 
 
 class Block(NamedTuple):
@@ -154,20 +97,6 @@ class Block(NamedTuple):
 
     waveforms: Floats
     table: pd.DataFrame
-
-
-@dataclass
-class _Part:
-    """One component of one segment."""
-
-    channel: str = ""
-    reason: str = ""
-    gap_s: float = 0.0
-    offset_s: float = 0.0
-    rate_hz: float = math.nan
-    filled_samples: int = 0
-    overlap_samples: int = 0
-    samples: Floats | None = None
 
 
 def grid_starts(start: pd.Timestamp, end: pd.Timestamp, hop_s: int = 60) -> NDArray[np.int64]:
@@ -276,7 +205,7 @@ def _block(
     return Block(_stack(waveforms), _table(rows))
 
 
-def _row(parts: Sequence[_Part], begin: Any, reason: str) -> tuple[Any, ...]:
+def _row(parts: Sequence[Part], begin: Any, reason: str) -> tuple[Any, ...]:
     """Columns `channels` to `overlap_samples` of a segment."""
     rates = [part.rate_hz for part in parts if not math.isnan(part.rate_hz)]
     return (
@@ -314,130 +243,25 @@ def _table(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
     return table.astype({**numbers, **dict.fromkeys(("filled_samples", "overlap_samples", "epoch"), "int32")})
 
 
-def _reason(parts: Sequence[_Part]) -> str:
+def _reason(parts: Sequence[Part]) -> str:
     reasons = [part.reason for part in parts]
     if all(reason == "missing_component" for reason in reasons):
         return "no_data"
     return min((reason for reason in reasons if reason), key=REASONS.index, default="")
 
 
-def _parts(tracks: dict[str, list[Track]], start_s: int, settings: Segmenting) -> list[_Part]:
-    """Three components of one sensor: E, N, Z where there are all three, else 2, 1, Z."""
-    oriented, plain = (
-        [_component(tracks, letters[place], start_s, settings) for letters in COMPONENTS.values()] for place in (0, -1)
-    )
-    lacking = [sum(part.reason == "missing_component" for part in parts) for parts in (oriented, plain)]
-    return plain if lacking[1] < lacking[0] else oriented
+def _parts(tracks: dict[str, list[Track]], start_s: int, settings: Segmenting) -> list[Part]:
+    """Three components of one sensor: E, N, Z where there are all three, else 2, 1, Z if fewer of these are missing."""
 
+    def of(letters: Iterable[str]) -> tuple[int, list[Part]]:
+        parts = [find_component(tracks, letter, start_s, settings) for letter in letters]
+        return sum(part.reason == "missing_component" for part in parts), parts
 
-def _component(tracks: dict[str, list[Track]], letters: str, start_s: int, settings: Segmenting) -> _Part:
-    for letter in letters:
-        for channel in sorted(code for code in tracks if code.endswith(letter)):
-            found = []
-            for track in tracks[channel]:
-                begin, end = track.index(start_s), track.index(start_s + LENGTH_S)
-                if track.holds_any(begin, end):
-                    found.append((track, begin, end))
-            if len(found) > 1:
-                return _Part(channel, "rate_change")
-            if found:
-                return _cut(channel, *found[0], start_s, settings)
-    return _Part(reason="missing_component")
-
-
-def _cut(channel: str, track: Track, begin: int, end: int, start_s: int, settings: Segmenting) -> _Part:
-    """One component of one segment from the only track that has samples in it."""
-    part = _Part(channel, offset_s=track.offset_s(begin, end, start_s), rate_hz=track.rate_hz)
-    whole = track.holds_all(begin, end)
-    if whole and track.rate_hz == SAMPLING_RATE_HZ:
-        inside = part.samples = track.window(begin, end)[0]
-    else:
-        around = track.index(start_s - settings.margin_s), track.index(start_s + LENGTH_S + settings.margin_s)
-        values, state = track.window(*around)
-        part.offset_s = track.offset_s(*around, start_s - settings.margin_s)
-        here = slice(begin - around[0], end - around[0])
-        _measure_gaps(part, state, here, settings.max_gap_s)
-        if part.reason:
-            return part
-        values = _bridge(values, state)
-        inside = values[here]
-        part.samples = inside if track.rate_hz == SAMPLING_RATE_HZ else _resample(values, track, settings.margin_s)
-    part.reason = _judge(inside)
-    return part
-
-
-def _measure_gaps(part: _Part, state: NDArray[np.uint8], here: slice, max_gap_s: float) -> None:
-    """Write gap, filled and overlapping samples, and whether the gap is too long."""
-    part.overlap_samples = int(np.count_nonzero(state[here] > PRESENT))
-    part.filled_samples = int(np.count_nonzero(state[here] != PRESENT))
-    longest = _longest(state != PRESENT, here)
-    part.gap_s = longest / part.rate_hz
-    if part.gap_s > max_gap_s:
-        part.filled_samples = 0
-        part.reason = "gap" if _longest(state == ABSENT, here) / part.rate_hz > max_gap_s else "overlap"
-
-
-def _longest(mask: NDArray[np.bool_], here: slice) -> int:
-    """Length of the longest run that touches [start, stop), however far it goes on outside."""
-    runs = runs_of(mask)
-    touching = runs[(runs[:, 0] < here.stop) & (runs[:, 1] > here.start)]
-    return int((touching[:, 1] - touching[:, 0]).max(initial=0))
-
-
-def _bridge(values: Floats, state: NDArray[np.uint8]) -> Floats:
-    """Straight lines across gaps; beyond the first and last sample, their values (of the margin alone)."""
-    good = state == PRESENT
-    if good.all():
-        return values
-    places = np.arange(len(values))
-    bridged: Floats = np.interp(places, places[good], values[good]).astype(np.float32)
-    return bridged
-
-
-@cache
-def _filter(rate_hz: float) -> tuple[int, int, NDArray[np.float64]]:
-    """Up, down and the low-pass filter between them: Kaiser-windowed sinc, 80 dB down at the lower Nyquist frequency.
-
-    Length and cutoff by Kaiser's formula, A − 7.95 = 2.285 · Δω · length (Oppenheim & Schafer, Discrete-Time Signal
-    Processing, section 7.6.1), here Δω = 0.16 of the Nyquist frequency.
-    """
-    from scipy.signal import firwin
-
-    ratio = Fraction(int(SAMPLING_RATE_HZ)) / Fraction(rate_hz).limit_denominator(1000)
-    up, down = ratio.numerator, ratio.denominator
-    most = max(up, down)
-    taps = firwin(2 * _HALF_FILTER * most + 1, _CUTOFF / most, window=("kaiser", _KAISER)) if most > 1 else np.ones(1)
-    return up, down, taps
-
-
-def _resample(values: Floats, track: Track, margin_s: int) -> Floats:
-    from scipy.signal import resample_poly
-
-    up, down, taps = _filter(track.rate_hz)
-    first = round(margin_s * SAMPLING_RATE_HZ)
-    exact = values.astype(np.float64)
-    level = exact.mean()  # an offset of 10⁶ counts would come back as a tone 80 dB below it
-    out = resample_poly(exact - level, up, down, window=taps)
-    segment: Floats = (out[first : first + SEGMENT_SAMPLES] + level).astype(np.float32)
-    return segment
-
-
-def _judge(values: Floats) -> str:
-    low, high = values.min(), values.max()
-    if low == high:
-        return "dead_channel"
-    return "clipped" if any(_stands_at(values, level, float(high - low)) for level in (low, high)) else ""
-
-
-def _stands_at(values: Floats, level: np.float32, extent: float) -> bool:
-    at = values == level
-    if np.count_nonzero(at) < _CLIP_SAMPLES:
-        return False
-    lengths = np.diff(runs_of(at), axis=1)
-    if lengths[lengths >= _CLIP_RUN].sum() < _CLIP_SAMPLES:
-        return False
-    steps = np.abs(np.diff(values))
-    return bool(extent >= _CLIP_RANGE * steps[steps > 0].min())
+    lacking, oriented = of(letters[0] for letters in COMPONENTS.values())
+    if not lacking:
+        return oriented
+    lacking_too, plain = of(letters[-1] for letters in COMPONENTS.values())
+    return plain if lacking_too < lacking else oriented
 
 
 def cut_traces(traces: Traces, settings: Segmenting) -> Iterator[Block]:
@@ -486,7 +310,7 @@ def _trace(waveform: Floats, row: Any, settings: Segmenting) -> _Cut:
     kept: list[Any] = []
     rows: list[tuple[Any, ...]] = []
     for segment in range(count):
-        parts = [_component(tracks, letter, segment * LENGTH_S, settings) for letter in COMPONENTS]
+        parts = [find_component(tracks, letter, segment * LENGTH_S, settings) for letter in COMPONENTS]
         reason = _reason(parts)
         if waveform.shape[1] < round(LENGTH_S * rate_hz):
             reason = "short"

@@ -26,7 +26,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from seisprobe.embedding.segments import LENGTH_S, empty_table
+from seisprobe.embedding.components import LENGTH_S
+from seisprobe.embedding.segments import empty_table
 from seisprobe.errors import DataFileError, FolderError, InputError, StorageError
 from seisprobe.storage import write_bytes
 

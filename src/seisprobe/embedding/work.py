@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from seisprobe.embedding.segments import LENGTH_S, Block, Segmenting, cut_traces, empty_table, iter_segments
+from seisprobe.embedding.components import LENGTH_S, Segmenting
+from seisprobe.embedding.segments import Block, cut_traces, empty_table, iter_segments
 from seisprobe.embedding.store import Store, changed_settings, count_segments
 from seisprobe.errors import SeisprobeError
 from seisprobe.sources.waveforms import (

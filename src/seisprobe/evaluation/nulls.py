@@ -60,8 +60,8 @@ def pseudo_draws(
     """Draw pseudo-mainshock times, block by block.
 
     The first member of a block is a candidate drawn in proportion to its weight, wherever the other blocks fell; each
-    further member likewise, among the candidates from `distance_us` to `block_us` after the one before. Where none is
-    left, the whole draw is made again. With `aftermath`, further members come from there instead.
+    further member likewise, among the candidates from `distance_us` to `block_us` after the one before, or among those
+    of `aftermath`. Where none is left, the whole draw is made again.
 
     Parameters
     ----------
@@ -92,23 +92,22 @@ def pseudo_draws(
         chosen = np.full((wanted, len(blocks)), -1, dtype=np.int64)
         good = np.ones(wanted, dtype=bool)
         for k in range(len(blocks)):
-            low, high = np.zeros(wanted, dtype=np.int64), np.full(wanted, len(ends), dtype=np.int64)
             own = mass[k % len(mass)]
+            low, high = np.zeros(wanted, dtype=np.int64), np.full(wanted, len(ends), dtype=np.int64)
             if before[k] >= 0 and later is not None and later[k, -1] > 0:
                 own = later[k]
             elif before[k] >= 0:
                 last = ends[chosen[:, before[k]]]
-                low = np.searchsorted(ends, last + distance_us, side="right")
-                high = np.searchsorted(ends, last + block_us, side="right")
+                low, high = (np.searchsorted(ends, last + far, side="right") for far in (distance_us, block_us))
             total = own[high] - own[low]
             good &= total > 0
             aim = own[low] + rng.random(wanted) * total
             chosen[:, k] = np.clip(np.searchsorted(own, aim, side="right") - 1, 0, len(ends) - 1)
         kept.append(chosen[good])
-        wanted = draws - sum(len(rows) for rows in kept)
+        wanted -= int(good.sum())
         if wanted <= 0:
             break
-    return np.concatenate(kept)[:draws]
+    return np.concatenate(kept)
 
 
 def _cumulated(weights: Floats) -> Floats:
