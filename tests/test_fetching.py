@@ -60,7 +60,7 @@ def test_the_days_that_windows_touch_are_fetched_once(tmp_path: Path, centre: Wa
     assert done.returncode == 0, done.stderr
     study = load_study(path)
     planned = plan(study)
-    rows = waveform_windows(planned.windows, draw_samples(study, planned.windows, planned.backgrounds))
+    rows = waveform_windows(study, planned.windows, draw_samples(study, planned.windows, planned.backgrounds))
     days = touched_days(rows)
     assert 4 < len(days) < 20
     archive = tmp_path / "small" / "waveforms"

@@ -17,10 +17,10 @@ from support.studies import environment
 SOURCE = Path(seisprobe.__file__).parent
 # A room may import any room before it. (`__init__` is the door: all of it is loaded lazily.)
 ROOMS = (
-    "errors", "options", "storage", "sections", "study", "catalog", "etas", "sources", "windows", "setting",
-    "backgrounds", "seisclip", "embedding", "vectors", "modalities", "evaluation", "samples", "planning", "synthetic",
-    "sensitivity", "result", "folder", "report", "pipeline", "fetching", "foretell", "status", "simulation", "demo",
-    "calibration", "training", "cli", "__main__",
+    "errors", "options", "storage", "sections", "study", "catalog", "etas", "sources", "windows", "seisclip",
+    "embedding", "setting", "backgrounds", "vectors", "modalities", "samples", "evaluation", "planning", "synthetic",
+    "sensitivity", "result", "folder", "intake", "fetching", "observing", "report", "pipeline", "foretell", "status",
+    "simulation", "demo", "calibration", "training", "cli", "__main__",
 )  # fmt: skip
 DESIGN = (
     "errors", "study", "catalog", "etas", "sources", "windows", "seisclip", "embedding", "modalities", "evaluation",

@@ -16,6 +16,7 @@ from seisprobe import pipeline
 from seisprobe.errors import DataFileError, FolderError, StudyError
 from seisprobe.evaluation.cells import Cell
 from seisprobe.evaluation.judgement import evaluate
+from seisprobe.planning import compute_features
 from seisprobe.study import load_study, study_from_dict
 from support.recount import Recount
 from support.shared import ROOT, shared_file
@@ -36,7 +37,7 @@ def cells_of(study_file: Path) -> list[Cell]:
     pipeline.check(study)
     catalog, _ = pipeline.read_catalog(study, None)
     plan = pipeline.make_plan(study, catalog)
-    return evaluate(study, pipeline.tables_of(study, plan, pipeline.compute_features(study, plan))).cells
+    return evaluate(study, pipeline.tables_of(study, plan, compute_features(study, plan))).cells
 
 
 def assert_recounted(study_file: Path, catalog: Path) -> dict[tuple[str, float, str, str], Cell]:

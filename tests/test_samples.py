@@ -59,7 +59,7 @@ def test_the_etas_sample_follows_the_weights_with_replacement():
 def test_windows_of_every_length_are_taken_with_their_end():
     study, plan, backgrounds, _ = a_plan()
     samples = draw_samples(study, plan.windows, backgrounds)
-    rows = waveform_windows(plan.windows, samples)
+    rows = waveform_windows(study, plan.windows, samples)
     background = rows.loc[rows["kind"].eq("background")]
     assert set(rows["kind"]) == {"positive", "post", "background"}
     assert set(background["end"]) == set(samples["end"])
@@ -81,7 +81,7 @@ def test_each_place_has_its_own_samples():
     assert samples.groupby("mainshock").size().to_dict() == {"M1": 30, "M2": 30}
     first, second = (set(rows["end"]) for _, rows in samples.groupby("mainshock"))
     assert first != second
-    rows = waveform_windows(plan.windows, samples)
+    rows = waveform_windows(study, plan.windows, samples)
     background = rows.loc[rows["kind"].eq("background")]
     for place, ends in (("M1", first), ("M2", second)):
         assert set(background.loc[background["mainshock"].eq(place), "end"]) == ends

@@ -43,6 +43,8 @@ Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The stud
 Fresh = Annotated[bool, typer.Option("--fresh", help="Compute everything again; keep catalog and waveforms.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print the verdict alone.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Print what is done in detail.")]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes.")]
+Scheduler = Annotated[str | None, typer.Option("--scheduler", metavar="tcp://…", help="A dask scheduler, or local.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output, and nothing else.")]
 
 
@@ -151,6 +153,11 @@ def run(
     out: Out = None,
     settings: Settings = None,
     fresh: Fresh = False,
+    workers: Workers = 1,
+    scheduler: Scheduler = None,
+    without: Annotated[
+        list[str] | None, typer.Option("--without", help="Leave out a modality; again for more.")
+    ] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -159,12 +166,15 @@ def run(
     Does what is not done yet; a second run does nothing again.
     """
     from seisprobe import pipeline
+    from seisprobe.embedding.executors import choose_executor
+    from seisprobe.planning import leave_out
     from seisprobe.study import load_study
 
-    loaded = load_study(study, settings or ())
+    loaded = leave_out(load_study(study, settings or ()), without or ())
     folder = out if out is not None else Path(loaded.study.name)
     with _talking(quiet=quiet, verbose=verbose) as progress:
-        result = pipeline.run(loaded, out=folder, fresh=fresh, progress=progress)
+        executor = choose_executor(workers, scheduler)
+        result = pipeline.run(loaded, out=folder, fresh=fresh, executor=executor, progress=progress)
     _print_verdict(result, folder)
 
 
@@ -274,7 +284,7 @@ def calibrate(
     size: Annotated[float, typer.Option("--size", min=0.0, help="Rate increase before the mainshocks; 0: none.")] = 0.0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the worlds.")] = 0,
     mainshocks: Annotated[int, typer.Option("--mainshocks", min=1, help="K, the largest events of a world.")] = 3,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 1,
+    workers: Workers = 1,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where calibration.json goes.")] = Path(
         "calibration"
     ),
@@ -313,10 +323,8 @@ def embed(
         list[str] | None, typer.Option("--stations", metavar="NET.STA", help="May repeat; * and ? are wild.")
     ] = None,
     hop_s: Annotated[int, typer.Option("--hop-s", help="Seconds from one segment to the next, 1 to 60.")] = 60,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 1,
-    scheduler: Annotated[
-        str | None, typer.Option("--scheduler", metavar="tcp://…", help="A dask scheduler, or local.")
-    ] = None,
+    workers: Workers = 1,
+    scheduler: Scheduler = None,
     everything: Annotated[bool, typer.Option("--all", help="All of a large source, nothing chosen.")] = False,
     metadata: Annotated[
         bool, typer.Option("--metadata", help="Embed the metadata of event traces too, and give the cosine.")

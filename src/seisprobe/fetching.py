@@ -7,14 +7,14 @@ from pathlib import Path
 import pandas as pd
 
 from seisprobe.folder import claim
-from seisprobe.pipeline import Progress, read_catalog
-from seisprobe.planning import check, make_plan
-from seisprobe.samples import draw_samples, touched_days, waveform_windows
+from seisprobe.intake import Progress, read_catalog
+from seisprobe.planning import Plan, check, make_plan, waveform_rows
+from seisprobe.samples import touched_days
 from seisprobe.sources.fdsn_waveforms import Fetched, fetch_waveforms
 from seisprobe.sources.waveforms import Query
 from seisprobe.study import Study
 
-__all__ = ["archive_of", "fetch_study", "fetched_lines"]
+__all__ = ["archive_of", "data_centre", "fetch_planned", "fetch_study", "fetched_lines", "waveform_query"]
 
 
 def archive_of(study: Study, folder: Path) -> Path:
@@ -23,12 +23,52 @@ def archive_of(study: Study, folder: Path) -> Path:
     return Path(study.waveforms.archive) if study.waveforms.archive else folder / "waveforms"
 
 
+def data_centre(study: Study) -> str:
+    """Return the data centre that a study's waveforms come from, "" where they are on disk.
+
+    Examples
+    --------
+    >>> from seisprobe.sections import WaveformOptions
+    >>> data_centre(Study.model_construct(waveforms=WaveformOptions(source="fdsn:INGV")))
+    'INGV'
+    """
+    assert study.waveforms is not None
+    scheme, _, rest = study.waveforms.source.partition(":")
+    return rest if scheme == "fdsn" else ""
+
+
+def waveform_query(study: Study, windows: pd.DataFrame) -> tuple[Query, list[str]]:
+    """Return what to ask a source for windows, and the UTC days that they touch."""
+    assert study.waveforms is not None
+    days = touched_days(windows)
+    query = Query(
+        pd.Timestamp(days[0], tz="UTC"),
+        pd.Timestamp(days[-1], tz="UTC") + pd.Timedelta(days=1),
+        None if study.waveforms.stations else study.study.region.model_dump(),
+        study.waveforms.stations,
+        study.waveforms.channels,
+    )
+    return query, days
+
+
+def fetch_planned(
+    study: Study, plan: Plan, folder: Path, *, parallel: int = 2, progress: Progress | None = None
+) -> Fetched | None:
+    """Fetch the waveforms of a plan that the archive lacks; None where they are on disk already.
+
+    Only the UTC days are fetched that some window touches: of the mainshocks, and of the background samples.
+    """
+    if study.waveforms is None or not data_centre(study):
+        return None
+    query, days = waveform_query(study, waveform_rows(study, plan)[0])
+    archive = archive_of(study, folder)
+    return fetch_waveforms(data_centre(study), query, archive, days=days, parallel=parallel, progress=progress)
+
+
 def fetch_study(
     study: Study, folder: Path, *, parallel: int = 2, progress: Progress | None = None
 ) -> tuple[Path, Fetched | None]:
     """Fetch what a study needs and does not have: catalog, stations, waveforms; resumable at any point.
-
-    Only the UTC days are fetched that some window touches: of the mainshocks, and of the background samples.
 
     Parameters
     ----------
@@ -55,21 +95,10 @@ def fetch_study(
         catalog, _ = read_catalog(study, folder, progress)
         if study.waveforms is None:
             return folder, None
-        scheme, _, rest = study.waveforms.source.partition(":")
-        if scheme != "fdsn":
-            return archive_of(study, folder), None
-        plan = make_plan(study, catalog)
-        rows = waveform_windows(plan.windows, draw_samples(study, plan.windows, plan.backgrounds))
-        days = touched_days(rows)
-        query = Query(
-            pd.Timestamp(days[0], tz="UTC"),
-            pd.Timestamp(days[-1], tz="UTC") + pd.Timedelta(days=1),
-            None if study.waveforms.stations else study.study.region.model_dump(),
-            study.waveforms.stations,
-            study.waveforms.channels,
-        )
         archive = archive_of(study, folder)
-        return archive, fetch_waveforms(rest, query, archive, days=days, parallel=parallel, progress=progress)
+        if not data_centre(study):
+            return archive, None
+        return archive, fetch_planned(study, make_plan(study, catalog), folder, parallel=parallel, progress=progress)
 
 
 def fetched_lines(study: Study, archive: Path, fetched: Fetched | None) -> list[str]:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from seisprobe.errors import BusyError, FolderError, InputError, StudyError
 from seisprobe.storage import write_bytes
-from seisprobe.study import Study, changed_keys, load_study, resolved_toml, study_fingerprint
+from seisprobe.study import Study, changed_keys, load_study, resolved_toml, settle_encoder, study_fingerprint
 
-__all__ = ["claim", "known_study", "stored_study", "wipe_computed"]
+__all__ = ["claim", "known_study", "settled_study", "stored_study", "wipe_computed"]
 
 COMPUTED = (
     "windows.parquet", "backgrounds.parquet", "features", "nulls.parquet", "etas.parquet", "result.json", "report.html"
@@ -66,6 +66,7 @@ def known_study(folder: Path, study: Study) -> bool:
         raise FolderError(
             f"{folder}: its study.toml cannot be read ({error}); name another folder with --out"
         ) from None
+    stored, study = settle_encoder(stored, study), settle_encoder(study, stored)
     if study_fingerprint(stored) != study_fingerprint(study):
         keys = changed_keys(stored, study)
         more = f" and {len(keys) - MOST_NAMED} more" if len(keys) > MOST_NAMED else ""
@@ -74,6 +75,11 @@ def known_study(folder: Path, study: Study) -> bool:
             f"{folder}: holds another study, which differs in {named}{more}; name another folder with --out"
         )
     return True
+
+
+def settled_study(folder: Path, study: Study) -> Study:
+    """Return a study with what its folder has settled of its encoder; the study itself where there is none."""
+    return settle_encoder(study, stored_study(folder)) if (folder / "study.toml").is_file() else study
 
 
 @contextmanager
@@ -110,8 +116,9 @@ def claim(folder: Path, study: Study) -> Iterator[None]:
         known = known_study(folder, study)
         me = {"pid": os.getpid(), "host": socket.gethostname()}
         write_bytes(folder / "running.json", json.dumps(me).encode())
-        if not known:
-            write_bytes(folder / "study.toml", resolved_toml(study).encode())
+        settled = settled_study(folder, study)
+        if not known or settled != stored_study(folder):
+            write_bytes(folder / "study.toml", resolved_toml(settled).encode())
         yield
     except InputError:
         if not known:

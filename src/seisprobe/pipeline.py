@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,126 +15,41 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from seisprobe import __version__
-from seisprobe.catalog import Catalog, select_events, table_sha256
-from seisprobe.errors import DataFileError, FolderError, StudyError
+from seisprobe.catalog import Catalog
+from seisprobe.embedding.executors import Executor, serial
+from seisprobe.errors import FolderError, StudyError
 from seisprobe.etas import EtasFit
 from seisprobe.evaluation.cells import Cell
 from seisprobe.evaluation.judgement import Evaluation, Key, evaluate, primary_cell
-from seisprobe.folder import claim, known_study, stored_study, wipe_computed
+from seisprobe.folder import claim, known_study, settled_study, stored_study, wipe_computed
+from seisprobe.intake import Progress, read_catalog
 from seisprobe.modalities import MODALITIES, Modality
-from seisprobe.planning import Plan, background_table, check, compute_features, make_plan, modalities_of, tables_of
+from seisprobe.observing import needs_waveforms, observe_study, settle, single_segments, waveform_report
+from seisprobe.planning import (
+    Plan,
+    background_table,
+    check,
+    iter_features,
+    make_plan,
+    modalities_of,
+    tabled,
+    tables_of,
+)
 from seisprobe.result import result_of
 from seisprobe.sensitivity import Variant, variants
 from seisprobe.setting import fit_places
-from seisprobe.sources import EventSource, open_event_source
 from seisprobe.storage import read_table, strict_json, write_bytes, write_table
-from seisprobe.study import Study, load_study, study_fingerprint
+from seisprobe.study import Study, is_open, load_study, study_fingerprint
 from seisprobe.synthetic import synthetic_p
 from seisprobe.windows import places, plan_mainshocks
 
 __all__ = ["plan", "read_catalog", "report", "run"]
 
 log = logging.getLogger("seisprobe")
-Progress = Callable[[float, str], None]
-HISTORY_DAYS = 365
 TABLES = ("windows.parquet", "backgrounds.parquet")
 
 
 # --- steps -----------------------------------------------------------------------------------------------------------
-
-
-def read_catalog(study: Study, folder: Path | None, progress: Progress | None = None) -> tuple[Catalog, dict[str, Any]]:
-    """Return the study's events with a year of history, from its folder or else from its source.
-
-    Returns
-    -------
-    Catalog
-    dict
-        ``source``, ``n_events`` (of the study's period) and ``sha256`` of the table, for the result.
-
-    Raises
-    ------
-    FolderError
-        When the source file is not what it was when the folder's catalog was read.
-    """
-    assert study.catalog is not None
-    options = study.catalog
-    stored = read_table(folder / "catalog.parquet") if folder else None
-    source: EventSource | None
-    try:
-        source = open_event_source(
-            options.source,
-            folder=Path.cwd(),
-            columns=options.columns,
-            parts=folder / "catalog-parts" if folder else None,
-            progress=progress,
-        )
-    except DataFileError:
-        if stored is None:
-            raise
-        source = None  # the file is gone: what was read of it stands in the folder
-    if stored is not None:
-        table, stamp = stored
-        _same_file(folder, source, stamp)
-        catalog = Catalog(table, json.loads(stamp["dropped"]), tuple(json.loads(stamp["notes"])))
-        identity = stamp["source"]
-    else:
-        assert source is not None
-        identity = source.identity
-        log.info("catalog: reading %s", source.identity)
-        region = study.study.region
-        start = pd.Timestamp(study.study.start)
-        catalog = source.get_events(
-            starttime=start - pd.Timedelta(days=HISTORY_DAYS),
-            endtime=pd.Timestamp(study.study.end),
-            minlatitude=region.min_latitude,
-            maxlatitude=region.max_latitude,
-            minlongitude=region.min_longitude,
-            maxlongitude=region.max_longitude,
-            minmagnitude=options.min_magnitude,
-        )
-        if folder:
-            stamp = {"source": identity, "file": _file_sha256(source), "dropped": json.dumps(dict(catalog.dropped))}
-            stamp["notes"] = json.dumps(list(catalog.notes))
-            write_table(folder / "catalog.parquet", catalog.events, stamp)
-            _remove_parts(folder / "catalog-parts")
-    return catalog, _described(study, catalog, identity)
-
-
-def _file_sha256(source: Any) -> str:
-    """Return the hash of a source's file, "" for a service or a file that is gone."""
-    try:
-        return str(source.sha256()) if hasattr(source, "sha256") else ""
-    except (OSError, ValueError):
-        return ""
-
-
-def _same_file(folder: Path | None, source: Any, stamp: Mapping[str, str]) -> None:
-    now = _file_sha256(source)
-    if now and stamp.get("file") and now != stamp["file"]:
-        raise FolderError(
-            f"{folder}: its catalog was read from {stamp['source']}, which has changed since; name another folder with"
-            " --out"
-        )
-
-
-def _remove_parts(parts: Path) -> None:
-    if parts.is_dir():
-        for part in parts.iterdir():
-            part.unlink()
-        parts.rmdir()
-
-
-def _described(study: Study, catalog: Catalog, identity: str) -> dict[str, Any]:
-    start, end = pd.Timestamp(study.study.start), pd.Timestamp(study.study.end)
-    n_events = len(select_events(catalog.events, start=start, end=end))
-    log.info("catalog: %d events in the study's period, %d with its history", n_events, len(catalog.events))
-    if not n_events:
-        raise StudyError(
-            f"[catalog] source = '{identity}': no event of M ≥ {study.mc:g} in the study's region and period; check"
-            " region, start, end and min_magnitude"
-        )
-    return {"source": identity, "n_events": n_events, "sha256": table_sha256(catalog.events)}
 
 
 def plan(study: str | Path | Study, *, settings: Iterable[str] = (), progress: Progress | None = None) -> Plan:
@@ -163,6 +78,7 @@ def run(
     out: str | Path | None = None,
     settings: Iterable[str] = (),
     fresh: bool = False,
+    executor: Executor = serial,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Do everything of a study that is not done yet, then its report; a second run does nothing again.
@@ -176,6 +92,8 @@ def run(
         ``section.key=value``, as on the command line.
     fresh : bool
         Compute everything again, but keep catalog and waveforms.
+    executor : callable
+        Who looks at waveforms and embeds them: `seisprobe.embedding.choose_executor`.
     progress : callable, optional
         Called with a share done and a text while data are fetched.
 
@@ -193,21 +111,25 @@ def run(
         study = load_study(study, settings)
     check(study)
     folder = Path(out) if out is not None else Path(study.study.name)
+    if known_study(folder, study):
+        study = settled_study(folder, study)
+    if is_open(study) and needs_waveforms(study):
+        study = settle(study)
     with claim(folder, study), _logged(folder):
-        if study.waveforms is not None:
+        if study.waveforms is not None and not needs_waveforms(study):
             log.warning("[waveforms]: no modality of this study reads them; they are left out")
         if fresh:
             wipe_computed(folder)
-        return _run_in(study, folder, progress)
+        return _run_in(study, folder, executor, progress)
 
 
-def _run_in(study: Study, folder: Path, progress: Progress | None) -> dict[str, Any]:
+def _run_in(study: Study, folder: Path, executor: Executor, progress: Progress | None) -> dict[str, Any]:
     catalog, source = read_catalog(study, folder, progress)
     stamp = {"study": study_fingerprint(study), "catalog": source["sha256"], "seisprobe": __version__}
     result = _finished(folder, stamp, modalities_of(study))
     if result is None:
         with threadpool_limits(1, "blas"):  # the last bits of a matrix product depend on the number of threads
-            result = _compute(study, folder, catalog, source, stamp, progress)
+            result = _compute(study, folder, catalog, source, stamp, executor, progress)
     else:
         log.info("evaluation: done before")
     if not (folder / "report.html").exists():
@@ -222,6 +144,7 @@ def _compute(
     catalog: Catalog,
     source: Mapping[str, Any],
     stamp: Mapping[str, str],
+    executor: Executor,
     progress: Progress | None,
 ) -> dict[str, Any]:
     """Plan, compute features, judge, and write every table and the result, which is written last."""
@@ -229,24 +152,53 @@ def _compute(
     log.info("plan: %d windows", len(made.windows))
     write_table(folder / "windows.parquet", made.windows, stamp)
     write_table(folder / "backgrounds.parquet", background_table(made.backgrounds), stamp)
-    features = compute_features(study, made)
-    for name, table in features.items():
+    waves, singles = None, {}
+    if needs_waveforms(study):
+        waves = observe_study(study, made, folder, executor=executor, progress=progress)
+        made = replace(made, setting=replace(made.setting, waves=waves))
+        singles = single_segments(study, made, waves)
+    names = []
+    for name, table in iter_features(study, made):
+        log.info("features: %s, %d rows", name, len(table))
         write_table(folder / "features" / f"{name}.parquet", table, stamp)
-    log.info("evaluation: %d modalities, %d lengths", len(features), len(study.windows.hours))
-    evaluation = _light(evaluate(study, tables_of(study, made, features)))
-    del features  # the changes of the sensitivity table make their own
+        names.append(name)
+    log.info("evaluation: %d modalities, %d lengths", len(names), len(study.windows.hours))
+    features = _OnDisk(folder / "features", tuple(names))
+    evaluation = _light(evaluate(study, tables_of(study, made, features, singles)))
     evaluation = _with_synthetic(study, made, evaluation, progress)
     write_table(folder / "nulls.parquet", _null_table(evaluation), stamp)
     write_table(folder / "etas.parquet", _residual_table(made.setting.rates.fits), stamp)
-    changes = _sensitivity(study, catalog, made, evaluation, progress)
+    changes = _sensitivity(study, catalog, made, evaluation, features, progress)
+    seen = None if waves is None else waveform_report(study, made, waves)
     planned = (made.mainshocks, made.windows, made.backgrounds)
-    result = result_of(study, source, catalog, planned, made.setting.rates.fits, evaluation, changes)
+    result = result_of(study, source, catalog, planned, made.setting.rates.fits, evaluation, changes, seen)
     _remember(folder, result)
     text = strict_json(result)
     (folder / "report.html").unlink(missing_ok=True)
     write_bytes(folder / "result.json", text.encode())
     found: dict[str, Any] = json.loads(text)
     return found
+
+
+@dataclass(frozen=True)
+class _OnDisk(Mapping[str, pd.DataFrame]):
+    """The feature tables of a study folder, read when they are asked for: those of waveforms are large."""
+
+    folder: Path
+    names: tuple[str, ...]
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        if name not in self.names:
+            raise KeyError(name)
+        found = read_table(self.folder / f"{name}.parquet")
+        assert found is not None
+        return found[0]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
 
 
 def _light(evaluation: Evaluation) -> Evaluation:
@@ -270,7 +222,8 @@ def _finished(folder: Path, stamp: Mapping[str, str], modalities: Mapping[str, M
         }
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    needed = [*TABLES, *(f"features/{name}.parquet" for name, m in modalities.items() if m.needs != "etas")]
+    tables = tabled(modalities)
+    needed = [*TABLES, *(f"features/{name}.parquet" for name, m in tables.items() if m.needs != "etas")]
     complete = all((folder / name).is_file() for name in needed)
     return result if found == dict(stamp) and complete else None
 
@@ -293,7 +246,12 @@ def _with_synthetic(study: Study, made: Plan, evaluation: Evaluation, progress: 
 
 
 def _sensitivity(
-    study: Study, catalog: Catalog, plan: Plan, evaluation: Evaluation, progress: Progress | None
+    study: Study,
+    catalog: Catalog,
+    plan: Plan,
+    evaluation: Evaluation,
+    features: Mapping[str, pd.DataFrame],
+    progress: Progress | None,
 ) -> list[dict[str, Any]]:
     """Return AUC and p of the primary cell under each change of what might have been chosen otherwise."""
     changes = variants(study, plan.mainshocks, evaluation.primary)
@@ -302,17 +260,20 @@ def _sensitivity(
     for number, variant in enumerate(changes):
         if progress:
             progress(number / len(changes), f"sensitivity: {variant.change}")
-        auc, p, why = _under(variant, catalog, plan, evaluation.primary)
+        auc, p, why = _under(variant, catalog, plan, evaluation.primary, features)
         rows.append({"change": variant.change, "auc": auc, "p": p, "why_null": why})
     return rows
 
 
 def _under(
-    variant: Variant, catalog: Catalog, plan: Plan, primary: Key
+    variant: Variant, catalog: Catalog, plan: Plan, primary: Key, features: Mapping[str, pd.DataFrame]
 ) -> tuple[float | None, float | None, str | None]:
     """Return AUC and p_pseudo of the primary cell under one change, or why there is none."""
     modality, study = primary[0], variant.study
     rates = plan.setting.rates
+    sampled = modalities_of(study)[modality].sampled
+    if sampled and not variant.left_out:
+        return None, None, "its windows or weights would need other waveforms"
     if (variant.refit or {}).keys() & {"fixed", "max_branching"} and not rates.parameters:
         return None, None, rates.why_none
     try:
@@ -321,7 +282,8 @@ def _under(
             rates = fit_places(study, where, catalog.events, variant.refit)
         changed = make_plan(study, catalog, rates, variant.left_out)
         setting = replace(changed.setting, without_largest=variant.without_largest)
-        features = {modality: MODALITIES[modality].features(setting)}
+        if not sampled:
+            features = {modality: MODALITIES[modality].features(setting)}
         cell = primary_cell(study, tables_of(study, changed, features), primary)
     except StudyError as error:
         return None, None, str(error)

@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
 from seisprobe.backgrounds import BACKGROUNDS, Background
-from seisprobe.catalog import Catalog
+from seisprobe.catalog import Catalog, Integers
 from seisprobe.embedding.components import Segmenting
 from seisprobe.errors import InputError, StudyError, nearest
-from seisprobe.evaluation.judgement import Tables
+from seisprobe.evaluation.judgement import Tables, default_modality
 from seisprobe.evaluation.splits import safe_split
-from seisprobe.modalities import MODALITIES, Modality
+from seisprobe.modalities import MODALITIES, Modality, NoOptions, join, networks
 from seisprobe.options import explain
+from seisprobe.samples import draw_samples, sample_weights, waveform_windows
+from seisprobe.sections import ModalityOptions
 from seisprobe.setting import Rates, Setting, fit_places
 from seisprobe.sources.centre import checked_service
 from seisprobe.sources.waveforms import WAVEFORM_SOURCES, Query
 from seisprobe.study import Study
 from seisprobe.windows import check_mainshocks, check_period, places, plan_mainshocks, plan_windows
 
-__all__ = ["Plan", "background_table", "check", "compute_features", "make_plan", "modalities_of", "tables_of"]
+__all__ = [
+    "Plan",
+    "background_table",
+    "check",
+    "compute_features",
+    "iter_features",
+    "leave_out",
+    "make_plan",
+    "modalities_of",
+    "tabled",
+    "tables_of",
+    "waveform_rows",
+]
 
 log = logging.getLogger("seisprobe")
 MULTIVARIATE_SCORES = ("novelty", "logistic", "logistic_forward")
@@ -31,12 +46,16 @@ MULTIVARIATE_SCORES = ("novelty", "logistic", "logistic_forward")
 
 @dataclass(frozen=True)
 class Plan:
-    """What is known before any feature is computed: the plan's tables, and the ETAS rate of each place."""
+    """What is known before any feature is computed: the plan's tables, and the ETAS rate of each place.
+
+    `samples` are the background ends for which waveforms are embedded; None where there are none, or all are.
+    """
 
     mainshocks: pd.DataFrame
     windows: pd.DataFrame
     setting: Setting
     backgrounds: Mapping[str, Background]
+    samples: pd.DataFrame | None = None
 
 
 # --- checking --------------------------------------------------------------------------------------------------------
@@ -44,9 +63,46 @@ class Plan:
 
 def modalities_of(study: Study) -> dict[str, Modality]:
     """Return the modalities of a study: those it names (by default `catalog`), and the controls that are modalities."""
-    named = [m.name for m in study.modality] or ["catalog"]
-    controls = [name for name, modality in MODALITIES.items() if modality.control]
-    return {name: MODALITIES[name] for name in dict.fromkeys([*named, *controls])}
+    found: dict[str, Modality] = {}
+    named = {m.name: m.model_extra or {} for m in study.modality} or {name: {} for name in _default(study)}
+    for name, options in named.items():
+        if name == "random_encoder":
+            found |= networks(options)
+        else:
+            found[name] = join(name, MODALITIES) if "+" in name else MODALITIES[name]
+    sampled = any(modality.sampled for modality in found.values())
+    controls = ["completeness", "etas_rate", *(["station_state"] if sampled else [])]
+    return found | {name: MODALITIES[name] for name in controls}
+
+
+def _default(study: Study) -> tuple[str, ...]:
+    return ("catalog",) if study.waveforms is None else ("catalog", "seisclip", "catalog+seisclip", "amplitude")
+
+
+def leave_out(study: Study, names: Iterable[str]) -> Study:
+    """Return a study without some modalities, and without those that are made of them.
+
+    Raises
+    ------
+    StudyError
+        A name that the study has not.
+    """
+    gone = set(names)
+    known = [m.name for m in study.modality] or list(_default(study))
+    for name in sorted(gone):
+        if name not in known:
+            raise StudyError(f"--without {name}: is no modality of this study; {nearest(name, known)}")
+    made_of = {"seisclip_masked": "seisclip", "seisclip_residual": "seisclip"} if "seisclip" in gone else {}
+    entries = {m.name: m for m in study.modality}
+    kept = [n for n in known if not gone & {n, *n.split("+"), made_of.get(n, n)}]
+    chosen = tuple(entries.get(n) or ModalityOptions(name=n) for n in kept)
+    return study.model_copy(update={"modality": chosen}) if gone else study
+
+
+def tabled(modalities: Mapping[str, Modality]) -> dict[str, Modality]:
+    """Return the modalities that have a feature table of their own: those named, and those that others are made of."""
+    names = [table for name, modality in modalities.items() for table in _tables_of(name, modality)]
+    return {name: modalities.get(name) or MODALITIES[name] for name in dict.fromkeys(names)}
 
 
 def check(study: Study) -> None:
@@ -61,15 +117,7 @@ def check(study: Study) -> None:
         raise StudyError(
             "[catalog] is missing: the study has nothing to look at; add source = 'file:PATH' or 'fdsn:NAME'"
         )
-    for entry in study.modality:
-        if entry.name not in MODALITIES:
-            raise StudyError(f"[[modality]] name = '{entry.name}': {nearest(entry.name, MODALITIES)}")
-        options = entry.model_extra or {}
-        try:
-            MODALITIES[entry.name].options.model_validate(options)
-        except ValidationError as error:
-            where = f"[[modality]] {entry.name}"
-            raise StudyError(explain(error, MODALITIES[entry.name].options, options, where)) from None
+    _check_modalities(study)
     for name in study.evaluation.backgrounds:
         if name not in BACKGROUNDS:
             raise StudyError(f"[evaluation] backgrounds names '{name}'; {nearest(name, BACKGROUNDS)}")
@@ -83,10 +131,30 @@ def check(study: Study) -> None:
     check_period(study)
 
 
+def _check_modalities(study: Study) -> None:
+    """Refuse modalities that do not exist, stand twice, have wrong options, or lack what they need."""
+    names = [entry.name for entry in study.modality]
+    for entry in study.modality:
+        if names.count(entry.name) > 1:
+            raise StudyError(f"[[modality]] name = '{entry.name}' stands twice; name each once")
+        for part in entry.name.split("+"):
+            if part not in MODALITIES:
+                raise StudyError(f"[[modality]] name = '{entry.name}': {nearest(part, MODALITIES)}")
+        options = entry.model_extra or {}
+        model = NoOptions if "+" in entry.name else MODALITIES[entry.name].options
+        try:
+            model.model_validate(options)
+        except ValidationError as error:
+            raise StudyError(explain(error, model, options, f"[[modality]] {entry.name}")) from None
+    for name, modality in tabled(modalities_of(study)).items():
+        if modality.sampled and study.waveforms is None:
+            raise StudyError(f"[[modality]] '{name}' reads waveforms; add [waveforms] source, or leave it out")
+
+
 def _check_primary(study: Study) -> None:
     primary = study.evaluation.primary
     known = modalities_of(study)
-    name = primary.modality or "catalog"
+    name = primary.modality or default_modality(study)
     if name not in known or known[name].control:
         declared = [n for n, m in known.items() if not m.control]
         raise StudyError(f"[evaluation] primary.modality = '{name}' is not in this study; {nearest(name, declared)}")
@@ -147,7 +215,27 @@ def make_plan(study: Study, catalog: Catalog, rates: Rates | None = None, left_o
                 log.warning("%s", rates.why_none)
     setting = Setting(study, windows, catalog.events, rates)
     backgrounds = {name: BACKGROUNDS[name](setting) for name in study.evaluation.backgrounds}
-    return Plan(mainshocks, windows, setting, backgrounds)
+    made = Plan(mainshocks, windows, setting, backgrounds)
+    if study.segments is None or study.segments.whole_record:
+        return made
+    return replace(made, samples=draw_samples(study, windows, backgrounds))
+
+
+def waveform_rows(study: Study, plan: Plan) -> tuple[pd.DataFrame, Integers]:
+    """Return the windows that need waveforms, and how many segments each takes.
+
+    Windows of a length that the study does not ask for (the hour after a mainshock, and hours like it in the uniform
+    sample) take half as many.
+    """
+    assert study.segments is not None
+    if plan.samples is None:
+        kept = plan.windows["kind"].isin(("positive", "post", "background", "placebo"))
+        rows = plan.windows.loc[kept | plan.windows["reason"].eq("zone")]
+    else:
+        rows = waveform_windows(study, plan.windows, plan.samples)
+    asked = rows["hours"].isin(study.windows.hours)
+    per_window = study.segments.per_window
+    return rows.reset_index(drop=True), np.where(asked, per_window, max(2, per_window // 2)).astype(np.int64)
 
 
 def background_table(backgrounds: Mapping[str, Background]) -> pd.DataFrame:
@@ -156,8 +244,13 @@ def background_table(backgrounds: Mapping[str, Background]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)[["window_id", "background", "mainshock", "weight"]]
 
 
-def tables_of(study: Study, plan: Plan, features: Mapping[str, pd.DataFrame]) -> Tables:
-    """Return what an evaluation reads."""
+def tables_of(
+    study: Study,
+    plan: Plan,
+    features: Mapping[str, pd.DataFrame],
+    segments: Mapping[str, pd.DataFrame] | None = None,
+) -> Tables:
+    """Return what an evaluation reads: a plan, feature tables, and single segments where vectors were made."""
     caveats = []
     for place, fit in plan.setting.rates.fits.items():
         if fit.residuals.ks_p < 0.01:
@@ -169,15 +262,25 @@ def tables_of(study: Study, plan: Plan, features: Mapping[str, pd.DataFrame]) ->
         backgrounds=background_table(plan.backgrounds),
         why_none={name: b.reasons for name, b in plan.backgrounds.items()},
         features=features,
-        modalities={name: m for name, m in modalities_of(study).items() if name in features},
+        modalities={name: m for name, m in modalities_of(study).items() if set(_tables_of(name, m)) <= set(features)},
         caveats=tuple(caveats),
+        samples=None if plan.samples is None else sample_weights(plan.windows, plan.samples, plan.backgrounds),
+        segments=segments or {},
     )
 
 
+def _tables_of(name: str, modality: Modality) -> tuple[str, ...]:
+    """Return the feature tables that a modality is read from."""
+    return modality.parts or ((modality.table or name), *((modality.residual_on,) if modality.residual_on else ()))
+
+
 def compute_features(study: Study, plan: Plan) -> dict[str, pd.DataFrame]:
-    """Return one feature table a modality; one that needs an ETAS fit is left out where there is none."""
-    return {
-        name: modality.features(plan.setting)
-        for name, modality in modalities_of(study).items()
-        if modality.needs != "etas" or plan.setting.rates.parameters
-    }
+    """Return one feature table a modality; see `iter_features`."""
+    return dict(iter_features(study, plan))
+
+
+def iter_features(study: Study, plan: Plan) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield one feature table a modality; one that needs an ETAS fit is left out where there is none."""
+    for name, modality in tabled(modalities_of(study)).items():
+        if modality.needs != "etas" or plan.setting.rates.parameters:
+            yield name, modality.features(plan.setting)

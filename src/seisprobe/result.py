@@ -25,6 +25,7 @@ from seisprobe.windows import block_sizes, unlisted_events
 __all__ = ["SCHEMA", "result_of"]
 
 SCHEMA = 1
+DAY_NIGHT = 0.6  # vectors that cannot tell day from night see little
 AFTER_THE_FACT = "chosen after the fact"
 
 
@@ -36,6 +37,7 @@ def result_of(
     fits: Mapping[str, EtasFit],
     evaluation: Evaluation,
     sensitivity: Sequence[Mapping[str, Any]],
+    waveforms: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the result of a study.
 
@@ -49,6 +51,8 @@ def result_of(
     fits : mapping of place to EtasFit
     evaluation : Evaluation
     sensitivity : sequence of {change, auc, p}
+    waveforms : mapping, optional
+        What was seen of the waveforms: source, stations, samples, counts.
 
     Returns
     -------
@@ -70,6 +74,7 @@ def result_of(
         "k": sum(sizes),
         "k_effective": len(sizes),
         "windows": _windows(study, windows, backgrounds),
+        "waveforms": dict(waveforms) if waveforms is not None else None,
         "etas": {place or "region": _fit(fit) for place, fit in fits.items()},
         "headline": evaluation.headline,
         "tests": evaluation.tests,
@@ -250,6 +255,9 @@ def _controls(study: Study, evaluation: Evaluation, primary: Cell) -> list[dict[
         rows.append({"name": name, "auc": control.auc, "p": control.p_pseudo, "passed": passed})
     post = evaluation.post_event_auc
     rows.append({"name": "post_event", "auc": post, "p": None, "passed": None if post is None else post > 0.9})
+    for name, auc in sorted(evaluation.day_night.items()):
+        told = None if auc is None else auc > DAY_NIGHT
+        rows.append({"name": f"day_night of {name}", "auc": auc, "p": None, "passed": told})
     return rows
 
 

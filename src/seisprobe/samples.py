@@ -17,7 +17,7 @@ from seisprobe.catalog import Floats, Integers, times_us
 from seisprobe.study import Study
 from seisprobe.windows import DAY_US, HOUR_US
 
-__all__ = ["draw_samples", "touched_days", "waveform_windows"]
+__all__ = ["draw_samples", "sample_weights", "touched_days", "waveform_windows"]
 
 SAMPLED = ("uniform", "etas")
 
@@ -82,17 +82,46 @@ def _draw(name: str, ends: Integers, weights: Floats, count: int, apart_us: int,
     return drawn
 
 
-def waveform_windows(windows: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
+def waveform_windows(study: Study, windows: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of a plan that need waveforms: positives, the hours after, and what was drawn of the background.
 
-    With an end, background windows of every length and layout are drawn.
+    With an end, background windows of every length and layout are drawn; those of the hour after, which the study has
+    for the check of the hours after alone, of the uniform sample only.
     """
-    place = windows["mainshock"].where(windows["radius_km"].notna(), "")
-    drawn = pd.MultiIndex.from_arrays([place, windows["end"]]).isin(
-        pd.MultiIndex.from_arrays([samples["mainshock"], samples["end"]])
-    )
-    background = windows["kind"].eq("background") & drawn
-    return windows.loc[windows["kind"].isin(("positive", "post")) | background]
+    uniform = samples.loc[samples["background"].eq("uniform")]
+    asked = windows["hours"].isin(study.windows.hours)
+    drawn = np.where(asked, _drawn_in(windows, samples), _drawn_in(windows, uniform))
+    return windows.loc[windows["kind"].isin(("positive", "post")) | (windows["kind"].eq("background") & drawn)]
+
+
+def _drawn_in(windows: pd.DataFrame, samples: pd.DataFrame) -> np.ndarray:
+    ends = pd.MultiIndex.from_arrays([samples["mainshock"], samples["end"]])
+    return np.asarray(pd.MultiIndex.from_arrays([_place(windows), windows["end"]]).isin(ends))
+
+
+def _place(windows: pd.DataFrame) -> pd.Series:
+    return windows["mainshock"].where(windows["radius_km"].notna(), "")
+
+
+def sample_weights(windows: pd.DataFrame, samples: pd.DataFrame, backgrounds: Mapping[str, Background]) -> pd.DataFrame:
+    """Return the sampled backgrounds as `planning.background_table` does, weights being how often a window was drawn.
+
+    `quiet` becomes what is quiet of the uniform sample.
+
+    Returns
+    -------
+    DataFrame
+        ``window_id, background, mainshock, weight``.
+    """
+    own = windows.loc[windows["kind"].eq("background"), ["window_id", "end", "mainshock"]]
+    own = own.assign(place=_place(windows.loc[own.index]))
+    tables = [own.merge(samples, left_on=["place", "end"], right_on=["mainshock", "end"], suffixes=("", "_of"))]
+    if "quiet" in backgrounds:
+        uniform = tables[0].loc[tables[0]["background"].eq("uniform")]
+        quiet = uniform["window_id"].isin(backgrounds["quiet"].weights["window_id"])
+        tables.append(uniform.loc[quiet].assign(background="quiet"))
+    table = pd.concat(tables, ignore_index=True).rename(columns={"drawn": "weight"})
+    return table[["window_id", "background", "mainshock", "weight"]].astype({"weight": "float64"})
 
 
 def touched_days(windows: pd.DataFrame) -> list[str]:

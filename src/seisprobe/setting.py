@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from seisprobe.catalog import Floats, Integers, select_events, times_us
+from seisprobe.embedding.waves import Waves
 from seisprobe.errors import SeisprobeError
 from seisprobe.etas import EtasFit, EtasParameters, fit_etas, rate
 from seisprobe.study import Study
@@ -50,6 +51,8 @@ class Setting:
     rates : Rates
     without_largest : float
         Features of the catalog leave out the largest event of each window that is at least this large.
+    waves : Waves, optional
+        What the windows see of the waveforms, where the study has them.
     """
 
     study: Study
@@ -57,6 +60,7 @@ class Setting:
     events: pd.DataFrame
     rates: Rates = field(default_factory=Rates)
     without_largest: float = np.inf
+    waves: Waves | None = None
 
 
 def by_place(windows: pd.DataFrame) -> Iterator[tuple[Place, pd.DataFrame]]:

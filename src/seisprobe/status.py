@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from seisprobe.folder import stored_study
-from seisprobe.planning import modalities_of
+from seisprobe.planning import modalities_of, tabled
 from seisprobe.storage import read_table
 
 __all__ = ["folder_status", "status_lines"]
@@ -42,7 +42,9 @@ def folder_status(folder: Path) -> dict[str, Any]:
         windows.loc[windows["kind"].ne("excluded"), "window_id"] if len(windows) else pd.Series([], dtype="string")
     )
     done = set(counted)
-    for name, modality in modalities_of(study).items():
+    for name, modality in tabled(modalities_of(study)).items():
+        if modality.sampled:  # a station or a window may lack segments, and is reported with the result
+            continue
         table = _table(folder / "features" / f"{name}.parquet")
         if len(table) or modality.needs != "etas":
             done &= set(table["window_id"]) if len(table) else set()

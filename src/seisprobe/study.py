@@ -30,12 +30,15 @@ from seisprobe.sections import (
 __all__ = [
     "Study",
     "changed_keys",
+    "is_open",
     "load_study",
     "resolved_toml",
+    "settle_encoder",
     "study_fingerprint",
     "study_from_dict",
 ]
 
+OPEN = {"precision": "auto", "backend": "auto", "threads": 0}  # of [encoder]: what a machine decides, once
 PATH_KEYS = ("path", "weights", "archive")
 PATH_SCHEMES = ("file", "sds", "mseed", "instance")
 
@@ -264,6 +267,34 @@ def changed_keys(old: Study, new: Study) -> list[str]:
     before, after = (dict(_leaves(_portable(s))) for s in (old, new))
     keys = sorted(before.keys() | after.keys())
     return [f"{k} ({before.get(k, 'none')} → {after.get(k, 'none')})" for k in keys if before.get(k) != after.get(k)]
+
+
+def settle_encoder(study: Study, other: Study) -> Study:
+    """Return a study in which what of the encoder is left open ("auto", 0 threads) is as another study has it.
+
+    Examples
+    --------
+    >>> a = {"study": {"name": "x", "start": "2016-01-01T00:00:00Z", "end": "2017-01-01T00:00:00Z",
+    ...      "region": {"min_latitude": 1, "max_latitude": 2, "min_longitude": 1, "max_longitude": 2}},
+    ...      "waveforms": {"source": "fdsn:INGV"},
+    ...      "mainshock": [{"name": "M", "time": "2016-06-01T00:00:00Z", "magnitude": 6}]}
+    >>> settled = study_from_dict(a | {"encoder": {"precision": "float32"}})
+    >>> settle_encoder(study_from_dict(a), settled).encoder.precision
+    'float32'
+    """
+    if study.encoder is None or other.encoder is None:
+        return study
+    found = {key: getattr(other.encoder, key) for key in _open_keys(study)}
+    return study.model_copy(update={"encoder": study.encoder.model_copy(update=found)})
+
+
+def is_open(study: Study) -> bool:
+    """Return whether something of the encoder is still to be settled."""
+    return bool(_open_keys(study))
+
+
+def _open_keys(study: Study) -> list[str]:
+    return [key for key, value in OPEN.items() if study.encoder and getattr(study.encoder, key) == value]
 
 
 def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -285,7 +285,7 @@ def test_a_comparison_is_made_over_the_mainshocks_that_both_have():
     both = {name: three_stations(plan, seed, 3).query("station == 'S1'").assign(station="")
             for seed, name in enumerate(("a", "b"))}  # fmt: skip
     both["b"] = both["b"].loc[both["b"]["window_id"] != "positive-M1-6h"]
-    modalities = {name: modality_of(3) for name in both}
+    modalities = {name: modality_of(3, baseline=name == "a") for name in both}
     result = evaluate(replace_primary(study, "a", "novelty"), tables_of(plan, both, modalities))
     (comparison,) = result.comparisons
     a, b = (cell_of(result, name, "novelty", 6.0) for name in ("a", "b"))

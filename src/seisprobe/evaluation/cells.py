@@ -226,6 +226,7 @@ def _with_nulls(cell: Cell, grid: Grid, nulls: Nulls, scores: Scores) -> Cell:
     if draws is not None and len(draws):
         drawn = drawn_percentiles(scores, grid.weights[cell.background], draws, nulls.own_zone)
         null = null_auc(drawn, cell.used)
+        null = null if np.isfinite(null).any() else None
     shifted, p_shift = None, None
     if cell.background == "uniform" and nulls.shifts is not None and len(nulls.shifts):
         shifted = shifted_auc(scores, nulls.shifts, nulls.zones, nulls.around)
@@ -318,7 +319,11 @@ def _why_null(
 ) -> dict[str, str]:
     why: dict[str, str] = {}
     if null is None:
-        why_none = NO_P_QUIET if background == "quiet" else "no room for pseudo-mainshocks"
+        drawn = nulls.draws.get(background)
+        why_none = (
+            "no room for pseudo-mainshocks" if drawn is None or not len(drawn) else "no pseudo-mainshock has data"
+        )
+        why_none = NO_P_QUIET if background == "quiet" else why_none
         why |= dict.fromkeys(("p_pseudo", "p_adjusted", "critical_auc", "detectable_auc"), why_none)
     if shifted is None and background != "uniform":
         why["p_shift"] = "shifted times ignore clustering; p_shift belongs to `uniform`"

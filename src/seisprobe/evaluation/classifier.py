@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from seisprobe.catalog import Floats, Integers
-from seisprobe.evaluation.novelty import COMPONENTS, MANY_COLUMNS
+from seisprobe.evaluation.novelty import COMPONENTS, MANY_COLUMNS, regress_out
 from seisprobe.evaluation.refitting import fit_folds
 from seisprobe.evaluation.scores import percentiles_of_few
 from seisprobe.evaluation.splits import Fold
@@ -87,6 +87,7 @@ def held_out_percentiles(
     weights: Floats,
     folds: Iterable[Fold],
     rng: np.random.Generator,
+    covariates: int = 0,
 ) -> Held:
     """Return each mainshock's percentile among the background of its own span, under a classifier trained elsewhere.
 
@@ -103,13 +104,16 @@ def held_out_percentiles(
     folds : iterable of Fold
     rng : Generator
         Thins the training background to 500, in proportion to its weights.
+    covariates : int
+        So many leading columns, before those of `widths`, are regressed out of the others, by the training windows.
     """
     tasks = list(_tasks(candidates, positives, weights, folds, rng))
     u = np.full(len(positives), np.nan)
     if not tasks:
         return Held(u, 0)
     samples = [_sample(candidates[t.train], positives[t.train_positive]) for t in tasks]
-    decisions = _together(samples) if max(widths) <= MANY_COLUMNS else _one_by_one(samples, widths)
+    narrow = max(widths) <= MANY_COLUMNS and not covariates
+    decisions = _together(samples) if narrow else _one_by_one(samples, widths, covariates)
     for task, decide in zip(tasks, decisions, strict=True):
         u[task.held] = percentiles_of_few(
             decide(positives[task.held]), decide(candidates[task.test]), weights[task.test]
@@ -166,6 +170,20 @@ def _linear(slope: Floats, intercept: float, x: Floats) -> Floats:
     return np.asarray(x @ slope + intercept)
 
 
-def _one_by_one(samples: Sequence[tuple[Floats, Floats]], widths: Sequence[int]) -> Iterator[Decide]:
+def _one_by_one(samples: Sequence[tuple[Floats, Floats]], widths: Sequence[int], covariates: int) -> Iterator[Decide]:
     for x, y in samples:
-        yield make_classifier(widths, len(x)).fit(x, y).decision_function
+        clean = partial(_without_covariates, x, covariates)
+        yield partial(_decide, make_classifier(widths, len(x)).fit(clean(x), y), clean)
+
+
+def _decide(classifier: Any, clean: Decide, x: Floats) -> Floats:
+    return np.asarray(classifier.decision_function(clean(x)))
+
+
+def _without_covariates(training: Floats, covariates: int, x: Floats) -> Floats:
+    """Return the other columns of rows, without what the leading ones explain of them in training windows."""
+    if not covariates:
+        return x
+    both = np.concatenate([training, x])
+    fitted = np.arange(len(both)) < len(training)
+    return regress_out(both[:, covariates:], both[:, :covariates], fitted)[len(training) :]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -55,13 +56,21 @@ class Features:
 
         A table without stations goes with any.
         """
-        chosen = [self.columns.index(c) for c in columns]
-        padded = np.vstack([self.values[:, chosen], np.full((1, len(chosen)), np.nan)])  # position −1 reads the NaN
-        return np.asarray(padded[self._position_at(station)[rows]])
+        position = self._position_at(station)[rows]
+        found = np.full((*position.shape, len(columns)), np.nan)
+        there = position >= 0
+        chosen = [self._order[c] for c in columns]
+        every = chosen == list(range(self.values.shape[1]))
+        found[there] = self.values[position[there]] if every else self.values[position[there][:, None], chosen]
+        return found
 
     def has(self, station: str, rows: Integers) -> Bools:
         """Return which windows, by their row in the plan, have a row here."""
         return np.asarray(self._position_at(station)[rows] >= 0)
+
+    @cached_property
+    def _order(self) -> dict[str, int]:
+        return {column: j for j, column in enumerate(self.columns)}
 
     def _position_at(self, station: str) -> Integers:
         return np.asarray(self.position[self.stations.index(station if station in self.stations else "")])
@@ -109,6 +118,8 @@ class Grid:
         0 where a candidate is not in the background.
     why_none : mapping of background to str
         Why a background is empty, or lacks the set of a mainshock.
+    sampled : bool
+        Backgrounds are samples of the candidates: all others have no features.
     """
 
     layout: str
@@ -122,6 +133,7 @@ class Grid:
     candidate: Bools
     weights: Mapping[str, Floats]
     why_none: Mapping[str, str]
+    sampled: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
 from seisprobe.evaluation.cells import Cell, Nulls, empty_cell, rank_cell
+from seisprobe.evaluation.comparisons import Comparison, compare
 from seisprobe.evaluation.controls import clock_scores, drift_scores
 from seisprobe.evaluation.grid import Features, Grid, Scores, align, median_over_stations, rank_positives, read_scores
 from seisprobe.evaluation.multivariate import ManyColumns, logistic_cell, novelty_features
-from seisprobe.evaluation.nulls import adjusted_p, null_auc, one_sided_p
-from seisprobe.evaluation.sanity import label_shuffle, placebo_curve, post_event_auc
-from seisprobe.evaluation.shared_draws import WhyNone, make_grids, make_nulls
+from seisprobe.evaluation.nulls import adjusted_p
+from seisprobe.evaluation.sanity import day_night_auc, label_shuffle, placebo_curve, post_event_auc, post_event_novelty
+from seisprobe.evaluation.shared_draws import Ground, WhyNone, make_grids, make_grounds
 from seisprobe.evaluation.splits import forward_chaining, safe_split
-from seisprobe.evaluation.verdict import Evidence, Verdict, adds_word, judge
-from seisprobe.modalities import Modality
+from seisprobe.evaluation.verdict import Evidence, Verdict, judge
+from seisprobe.modalities import MODALITIES, Modality
 from seisprobe.study import Study
 
 __all__ = [
-    "Comparison",
     "Evaluation",
     "Key",
     "Tables",
+    "default_modality",
     "evaluate",
     "headline_of",
     "primary_cell",
@@ -46,9 +48,14 @@ class Tables:
         The plan.
     why_none : mapping of background to {(layout, hours, mainshock): reason}
     features : mapping of modality to DataFrame
+        Those that have a table of their own; they may be read from disk when they are asked for.
     modalities : mapping of modality to Modality
     caveats : tuple of str
         Said with every word that is read at `etas`.
+    samples : DataFrame, optional
+        Like `backgrounds`: the windows for which waveforms were embedded, the weight being how often each was drawn.
+    segments : mapping of modality to DataFrame
+        ``station, start`` and vectors of single segments of the uniform sample, for day against night.
     """
 
     mainshocks: pd.DataFrame
@@ -58,20 +65,8 @@ class Tables:
     features: Mapping[str, pd.DataFrame]
     modalities: Mapping[str, Modality]
     caveats: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Whether modality a scores above modality b, over the same draws."""
-
-    a: str
-    b: str
-    score: str
-    hours: float
-    background: str
-    delta_auc: float
-    p: float | None
-    word: str
+    samples: pd.DataFrame | None = None
+    segments: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,7 +85,10 @@ class Evaluation:
         Of the cells at the headline background.
     controls : mapping of cell key to {control: Cell}
     comparisons : tuple of Comparison
-    post_event_auc : float or None
+    post_event : mapping of modality to float or None
+        AUC of the hours after the mainshocks.
+    day_night : mapping of modality to float or None
+        AUC of day against night, where vectors are known.
     label_shuffle : (mean AUC, p) or None
         Of the primary cell.
     placebo : DataFrame
@@ -107,10 +105,16 @@ class Evaluation:
     verdicts: Mapping[Key, Verdict]
     controls: Mapping[Key, Mapping[str, Cell]]
     comparisons: tuple[Comparison, ...]
-    post_event_auc: float | None
+    post_event: Mapping[str, float | None]
+    day_night: Mapping[str, float | None]
     label_shuffle: tuple[float, float] | None
     placebo: pd.DataFrame
     left_out: Mapping[tuple[str, str, float], tuple[str, ...]]
+
+    @property
+    def post_event_auc(self) -> float | None:
+        """AUC of the hours after the mainshocks by the primary cell's modality."""
+        return self.post_event.get(self.primary[0])
 
     @property
     def primary_cell(self) -> Cell:
@@ -124,13 +128,20 @@ def headline_of(study: Study, backgrounds: pd.DataFrame) -> str:
     return wanted if backgrounds["background"].eq(wanted).any() else "uniform"
 
 
+def default_modality(study: Study) -> str:
+    """Return the modality of the primary cell where the study names none: both, where it has both."""
+    both = "catalog+seisclip"
+    named = [m.name for m in study.modality]
+    return both if both in named or (not named and study.waveforms is not None) else "catalog"
+
+
 def primary_key(study: Study, headline: str) -> Key:
     """Return the key of the primary cell: what the study declares, the protocol's defaults for the rest."""
     chosen = study.evaluation.primary
     hours = study.windows.hours
     longest = 24.0 if 24.0 in hours else max(hours)
     return (
-        chosen.modality or "catalog",
+        chosen.modality or default_modality(study),
         chosen.score or "novelty",
         chosen.hours or longest,
         headline,
@@ -154,34 +165,34 @@ def evaluate(study: Study, tables: Tables, *, label_free: bool = False) -> Evalu
     """
     headline = headline_of(study, tables.backgrounds)
     primary = primary_key(study, headline)
-    grids = make_grids(study, tables.windows, tables.backgrounds, tables.why_none)
-    nulls = make_nulls(study, grids)
-    features = {name: align(tables.windows, table) for name, table in tables.features.items()}
-    fitted = _fitted(tables, grids)
+    board = make_board(study, tables)
     cells: list[Cell] = []
     left_out = {}
-    novelties = {}
-    for where, grid in grids.items():
-        for name in tables.modalities:
-            made, table, gone = _modality_cells(study, tables, grid, nulls[where], name, features[name], fitted)
+    column: tuple[Features, str, float] | None = None
+    post: dict[str, float | None] = {}
+    for name, modality in tables.modalities.items():
+        many = board.columns(name)
+        ground = board.ground(name)
+        for where, grid in ground.grids.items():
+            made, novel, gone = _modality_cells(board, grid, ground.nulls[where], name, many)
             cells += made
             if not label_free:
-                cells += _logistic(study, tables, grid, nulls[where], name, features[name])
-            if table is not None:
-                novelties[name, *where] = table
+                cells += _logistic(study, tables, grid, ground.nulls[where], name, many)
+            if (name, *where) == (primary[0], primary[4], primary[2]):
+                column = _column_of(modality, many, primary[1], novel)
             if gone:
                 left_out[name, *where] = gone
+        if not modality.control:
+            post[name] = _post_event(board, name, many)
     cells.sort(key=lambda c: c.key)
     p_adjusted, tests = _adjust(study, cells)
-    at_headline = [c for c in cells if c.background == headline and not tables.modalities[c.modality].control]
-    judged = [c for c in at_headline if c.key == primary or "verdict" not in c.why_null]
-    controls = {c.key: _controls_of(study, c, grids, nulls, cells, tables) for c in judged}
-    post = post_event_auc(study, tables.windows, features.get("catalog"))
+    judged = [c for c in cells if c.background == headline and _has_word(tables.modalities[c.modality], c, primary)]
+    controls = {c.key: _controls_of(board, c, cells) for c in judged}
     evidence = _Judging(study, tables, headline, primary, p_adjusted, tests, post, {c.key: c for c in cells})
     verdicts = {c.key: judge(_evidence(evidence, c, controls[c.key])) for c in judged}
     chosen = next((c for c in cells if c.key == primary), None)
-    grid = grids[primary[4], primary[2]]
-    column = _column_of(tables, features, primary, novelties)
+    ground = board.sampled if chosen is not None and tables.modalities[primary[0]].sampled else board.whole
+    grid = ground.grids[primary[4], primary[2]]
     return Evaluation(
         cells=tuple(cells),
         p_adjusted=p_adjusted,
@@ -190,22 +201,28 @@ def evaluate(study: Study, tables: Tables, *, label_free: bool = False) -> Evalu
         primary=primary,
         verdicts=verdicts,
         controls=controls,
-        comparisons=tuple(_comparisons(study, cells, headline, tables)),
-        post_event_auc=post,
+        comparisons=tuple(compare(study, cells, headline, tables.modalities)),
+        post_event=post,
+        day_night={name: day_night_auc(study, table) for name, table in tables.segments.items()},
         label_shuffle=None if label_free else label_shuffle(study, chosen, grid),
         placebo=placebo_curve(study, tables.windows, None if label_free else chosen, grid, column),
         left_out=left_out,
     )
 
 
+def _has_word(modality: Modality, cell: Cell, primary: Key) -> bool:
+    if cell.key == primary:
+        return True
+    return not modality.control and not modality.baseline and "verdict" not in cell.why_null
+
+
 def _column_of(
-    tables: Tables, features: Mapping[str, Features], key: Key, novelties: Mapping[tuple[str, str, float], Features]
-) -> tuple[Features, str, float]:
-    """Return table, column and sign of a label-free score."""
-    modality, score, hours, _, layout = key
-    if score in tables.modalities[modality].scores:
-        return (features[modality], *tables.modalities[modality].scores[score])
-    return novelties[modality, layout, hours], "novelty", 1.0
+    modality: Modality, many: Sequence[ManyColumns], score: str, novel: Features | None
+) -> tuple[Features, str, float] | None:
+    """Return table, column and sign of a label-free score, None of a classifier."""
+    if score in modality.scores:
+        return (many[0].features, *modality.scores[score])
+    return (novel, "novelty", 1.0) if score == "novelty" and novel is not None else None
 
 
 def primary_cell(study: Study, tables: Tables, key: Key) -> Cell:
@@ -219,17 +236,16 @@ def primary_cell(study: Study, tables: Tables, key: Key) -> Cell:
     key : cell key
     """
     modality, score, hours, background, layout = key
-    grids = make_grids(study, tables.windows, tables.backgrounds, tables.why_none)
-    grid, nulls = grids[layout, hours], make_nulls(study, grids)[layout, hours]
-    features, spec = align(tables.windows, tables.features[modality]), tables.modalities[modality]
-    if score in spec.scores:
-        scores = read_scores(grid, features, *spec.scores[score])
-    elif score == "novelty":
-        many = ManyColumns(features, spec.multivariate or features.columns, spec.by_deviation)
-        scores = read_scores(grid, novelty_features(tables.windows, grid, _fitted(tables, grids), [many])[0], "novelty")
-    else:
+    board = make_board(study, tables)
+    ground, many = board.ground(modality), board.columns(modality)
+    grid, nulls = ground.grids[layout, hours], ground.nulls[layout, hours]
+    novel = None
+    if score == "novelty":
+        novel = novelty_features(tables.windows, grid, board.fitted(modality), many)[0]
+    column = _column_of(tables.modalities[modality], many, score, novel)
+    if column is None:
         return empty_cell(grid, modality, score, background, "a classifier is not refitted under changes")
-    return _cell(study, grid, nulls, scores, (modality, score), background, family=True)
+    return _cell(study, grid, nulls, read_scores(grid, *column), (modality, score), background, family=True)
 
 
 def rank_only(study: Study, tables: Tables, keys: Sequence[Key]) -> dict[Key, float]:
@@ -243,20 +259,74 @@ def rank_only(study: Study, tables: Tables, keys: Sequence[Key]) -> dict[Key, fl
     keys : sequence of cell keys
     """
     grids = make_grids(study, tables.windows, tables.backgrounds, tables.why_none)
-    features = {name: align(tables.windows, table) for name, table in tables.features.items()}
     fitted = _fitted(tables, grids)
+    many = {name: _columns_of(tables, name, lambda n: align(tables.windows, tables.features[n]))
+            for name in dict.fromkeys(key[0] for key in keys)}  # fmt: skip
     novelties: dict[tuple[str, str, float], Features] = {}
     found = {}
     for key in keys:
         modality, score, hours, background, layout = key
-        grid, spec = grids[layout, hours], tables.modalities[modality]
-        where = (modality, layout, hours)
-        if score not in spec.scores and where not in novelties:
-            many = ManyColumns(features[modality], spec.multivariate or features[modality].columns, spec.by_deviation)
-            novelties[where] = novelty_features(tables.windows, grid, fitted, [many])[0]
-        scores = read_scores(grid, *_column_of(tables, features, key, novelties))
-        found[key] = float(np.mean(median_over_stations(rank_positives(grid, scores, background))))
+        grid, where = grids[layout, hours], (modality, layout, hours)
+        if score == "novelty" and where not in novelties:
+            novelties[where] = novelty_features(tables.windows, grid, fitted, many[modality])[0]
+        column = _column_of(tables.modalities[modality], many[modality], score, novelties.get(where))
+        assert column is not None
+        found[key] = float(np.mean(median_over_stations(rank_positives(grid, read_scores(grid, *column), background))))
     return found
+
+
+# --- what cells are made from ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Board:
+    """A study's tables on their grids; feature tables are laid out when they are asked for, a few at a time."""
+
+    study: Study
+    tables: Tables
+    whole: Ground
+    sampled: Ground
+    align: Callable[[str], Features]
+
+    def ground(self, name: str) -> Ground:
+        """Return grids and nulls of a modality."""
+        return self.sampled if self.tables.modalities[name].sampled else self.whole
+
+    def columns(self, name: str) -> list[ManyColumns]:
+        """Return the columns of a modality, of each of its parts where it has some."""
+        return _columns_of(self.tables, name, self.align)
+
+    def fitted(self, name: str) -> np.ndarray:
+        """Return which windows novelty is fitted on."""
+        return _fitted(self.tables, self.ground(name).grids)
+
+
+def make_board(study: Study, tables: Tables) -> _Board:
+    """Lay a study out: grids, draws, and feature tables at hand."""
+    whole, sampled = make_grounds(study, tables.windows, tables.backgrounds, tables.why_none, tables.samples)
+    aligned = lru_cache(maxsize=2)(lambda name: align(tables.windows, tables.features[name]))
+    return _Board(study, tables, whole, sampled, aligned)
+
+
+def _columns_of(tables: Tables, name: str, aligned: Callable[[str], Features]) -> list[ManyColumns]:
+    modality = tables.modalities[name]
+    found = []
+    for part in modality.parts or (name,):
+        spec = tables.modalities[part] if part in tables.modalities else MODALITIES[part]
+        features = aligned(spec.table or part)
+        other = _columns_of(tables, spec.residual_on, aligned)[0] if spec.residual_on else None
+        found.append(ManyColumns(features, spec.multivariate or features.columns, spec.by_deviation, other))
+    return found
+
+
+def _post_event(board: _Board, name: str, many: Sequence[ManyColumns]) -> float | None:
+    """Return the AUC of the hours after: event rate of the catalog, novelty of what waveforms are part of."""
+    study, tables, modality = board.study, board.tables, board.tables.modalities[name]
+    if not modality.sampled:
+        return post_event_auc(study, tables.windows, board.align("catalog") if "catalog" in tables.features else None)
+    if modality.parts or modality.table or name == "seisclip":
+        return post_event_novelty(study, tables.windows, tables.samples, many)
+    return None
 
 
 # --- making cells ----------------------------------------------------------------------------------------------------
@@ -274,19 +344,20 @@ def _fitted(tables: Tables, grids: Mapping[tuple[str, float], Grid]) -> np.ndarr
 
 
 def _modality_cells(
-    study: Study, tables: Tables, grid: Grid, nulls: Nulls, name: str, features: Features, fitted: np.ndarray
+    board: _Board, grid: Grid, nulls: Nulls, name: str, many: Sequence[ManyColumns]
 ) -> tuple[list[Cell], Features | None, tuple[str, ...]]:
     """Return all cells of a modality on one grid, its novelty, and the columns that novelty left out."""
-    modality = tables.modalities[name]
-    scores = {score: read_scores(grid, features, column, sign) for score, (column, sign) in modality.scores.items()}
-    many = ManyColumns(features, modality.multivariate or features.columns, modality.by_deviation)
+    study, modality = board.study, board.tables.modalities[name]
+    single = many[0].features
+    scores = {score: read_scores(grid, single, column, sign) for score, (column, sign) in modality.scores.items()}
     novel: Features | None = None
     gone: tuple[str, ...] = ()
-    if len(many.columns) > 1:
-        novel, gone = novelty_features(tables.windows, grid, fitted, [many])
+    if sum(len(m.columns) for m in many) > 1:
+        novel, gone = novelty_features(board.tables.windows, grid, board.fitted(name), many)
         scores["novelty"] = read_scores(grid, novel, "novelty")
+    family = not modality.control and not modality.baseline
     cells = [
-        _cell(study, grid, nulls, made, (name, score), background, family=not modality.control)
+        _cell(study, grid, nulls, made, (name, score), background, family=family)
         for score, made in scores.items()
         for background in study.evaluation.backgrounds
     ]
@@ -302,16 +373,16 @@ def _cell(
     return rank_cell(study, grid, nulls, scores, labels, background, family=family)
 
 
-def _logistic(study: Study, tables: Tables, grid: Grid, nulls: Nulls, name: str, features: Features) -> Iterator[Cell]:
-    modality = tables.modalities[name]
-    many = ManyColumns(features, modality.multivariate or features.columns, modality.by_deviation)
-    if modality.control or len(many.columns) < 2:
+def _logistic(
+    study: Study, tables: Tables, grid: Grid, nulls: Nulls, name: str, many: Sequence[ManyColumns]
+) -> Iterator[Cell]:
+    if tables.modalities[name].control or sum(len(m.columns) for m in many) < 2:
         return
     split = safe_split(study.evaluation.split, allow_unsafe=study.evaluation.allow_unsafe_split)
     for score, chosen in (("logistic", split), ("logistic_forward", forward_chaining)):
         for background in study.evaluation.backgrounds:
             if background in grid.weights and background not in grid.why_none:
-                yield logistic_cell(study, grid, nulls, [many], (name, score), background, chosen)
+                yield logistic_cell(study, grid, nulls, many, (name, score), background, chosen)
             else:
                 why = grid.why_none.get(background, "no candidate belongs to this background")
                 yield empty_cell(grid, name, score, background, why, family=False)
@@ -336,27 +407,25 @@ def _adjust(study: Study, cells: Sequence[Cell]) -> tuple[dict[Key, float], dict
     return adjusted, tests
 
 
-def _controls_of(
-    study: Study,
-    cell: Cell,
-    grids: Mapping[tuple[str, float], Grid],
-    nulls: Mapping[tuple[str, float], Nulls],
-    cells: Sequence[Cell],
-    tables: Tables,
-) -> dict[str, Cell]:
+def _controls_of(board: _Board, cell: Cell, cells: Sequence[Cell]) -> dict[str, Cell]:
     """Return the controls of a cell at its own background: those made from it, and those that are modalities."""
-    where = (cell.layout, cell.hours)
+    where, tables, ground = (cell.layout, cell.hours), board.tables, board.ground(cell.modality)
     made = {}
     if cell.ranked is not None:
         kinds = {"clock": clock_scores}
         if tables.modalities[cell.modality].needs != "catalog":
             kinds["drift"] = drift_scores
         for name, function in kinds.items():
-            scores = function(grids[where], cell.ranked, cell.background)
-            made[name] = _cell(study, grids[where], nulls[where], scores, (name, name), cell.background, family=False)
+            grid, nulls = ground.grids[where], ground.nulls[where]
+            scores = function(grid, cell.ranked, cell.background)
+            made[name] = _cell(board.study, grid, nulls, scores, (name, name), cell.background, family=False)
     for other in cells:
-        control = tables.modalities[other.modality].control
-        if control and (other.background, other.layout, other.hours) == (cell.background, *where):
+        kind = tables.modalities[other.modality]
+        if (
+            kind.control
+            and not kind.baseline
+            and (other.background, other.layout, other.hours) == (cell.background, *where)
+        ):
             made[other.modality] = other
     return {name: c for name, c in made.items() if c.auc is not None and c.p_pseudo is not None}
 
@@ -371,7 +440,7 @@ class _Judging:
     primary: Key
     p_adjusted: Mapping[Key, float]
     tests: Mapping[str, int]
-    post_event_auc: float | None
+    post_event: Mapping[str, float | None]
     cells: Mapping[Key, Cell]
 
 
@@ -401,35 +470,11 @@ def _evidence(judging: _Judging, cell: Cell, controls: Mapping[str, Cell]) -> Ev
         u=tuple(float(x) for x in u),
         blocks=tuple(int(b) for b in cell.blocks[cell.used]),
         stations=cell.stations,
-        post_event_auc=judging.post_event_auc,
+        post_event_auc=judging.post_event.get(cell.modality),
         controls={n: (c.auc, c.p_pseudo) for n, c in controls.items()},  # type: ignore[misc]
         uniform=uniform,
         detectable=cell.detectable(options.alpha / tests),
         why_no_auc=cell.why_null.get("auc") or cell.why_null.get("p_pseudo", ""),
-        claims=CATALOG_CLAIMS if cell.modality == "catalog" else (),
+        claims=CATALOG_CLAIMS if cell.modality.split("+")[0] == "catalog" else (),
         caveats=judging.tables.caveats if judging.headline == "etas" else (),
     )
-
-
-def _comparisons(study: Study, cells: Sequence[Cell], headline: str, tables: Tables) -> Iterator[Comparison]:
-    """Yield the differences of every modality's novelty to every other's and to the controls', same draws."""
-    at = [c for c in cells if c.background == headline and c.score in ("novelty", "log_rate") and c.auc is not None]
-    for a in at:
-        for b in at:
-            if tables.modalities[a.modality].control or a is b or (a.hours, a.layout) != (b.hours, b.layout):
-                continue
-            if tables.modalities[b.modality].control or a.modality > b.modality:
-                yield _difference(study, a, b)
-
-
-def _difference(study: Study, a: Cell, b: Cell) -> Comparison:
-    """Return ΔAUC over the mainshocks that both cells have, with its p over the same draws."""
-    both = a.used & b.used
-    delta = float(np.mean(a.u[both] - b.u[both])) if both.any() else float("nan")
-    p, word = None, "CANNOT SAY"
-    if both.any() and a.drawn is not None and b.drawn is not None:
-        null = null_auc(a.drawn, both) - null_auc(b.drawn, both)
-        null = null[np.isfinite(null)]
-        p = one_sided_p(delta, null)
-        word = adds_word(p, float(np.quantile(null, 0.95)), float(null.std()), study.evaluation.alpha)
-    return Comparison(a.modality, b.modality, a.score, a.hours, a.background, delta, p, word)

@@ -18,7 +18,7 @@ from seisprobe.evaluation.splits import Split
 from seisprobe.study import Study
 from seisprobe.windows import HOUR_US, window_length_h
 
-__all__ = ["FEW_BLOCKS", "ManyColumns", "logistic_cell", "novelty_features"]
+__all__ = ["FEW_BLOCKS", "ManyColumns", "columns_at", "logistic_cell", "novelty_features", "shared_stations"]
 
 FEW_BLOCKS = 5
 TOO_FEW = "too few blocks to train on; values far below 0.5 are usual"
@@ -26,11 +26,20 @@ TOO_FEW = "too few blocks to train on; values far below 0.5 are usual"
 
 @dataclass(frozen=True)
 class ManyColumns:
-    """Features of one modality, the columns that scores of many columns use, and how novelty scales them."""
+    """Features of one modality, the columns that scores of many columns use, and how novelty scales them.
+
+    `residual_on` is what is regressed out of them first.
+    """
 
     features: Features
     columns: tuple[str, ...]
     by_deviation: bool
+    residual_on: ManyColumns | None = None
+
+    def has(self, station: str, rows: Integers) -> np.ndarray:
+        """Return which windows have all that is needed of them."""
+        own = self.features.has(station, rows)
+        return own if self.residual_on is None else own & self.residual_on.has(station, rows)
 
 
 def novelty_features(
@@ -59,30 +68,31 @@ def novelty_features(
     rows = np.flatnonzero(scored)
     by_region = windows["radius_km"].isna().all()
     place = np.zeros(len(rows), dtype=object) if by_region else windows["mainshock"].to_numpy(dtype=object)[rows]
-    stations = _stations(modalities)
+    stations = shared_stations(modalities)
     position = np.full((len(stations), len(windows)), -1, dtype=np.int64)
     values: list[Floats] = []
     left_out: dict[str, None] = {}
     for s, station in enumerate(stations):
         for name in dict.fromkeys(place):
             mine = rows[place == name]
-            columns = [_columns(m, station, mine) for m in modalities]
-            result = novelty(columns, fitted[mine])
+            mine = mine[np.all([m.has(station, mine) for m in modalities], axis=0)]
+            result = novelty([columns_at(m, station, mine) for m in modalities], fitted[mine])
             left_out |= dict.fromkeys(result.left_out)
-            present = np.all([m.features.has(station, mine) for m in modalities], axis=0)
-            position[s, mine[present]] = sum(len(v) for v in values) + np.arange(present.sum())
-            values.append(result.scores[present])
+            position[s, mine] = sum(len(v) for v in values) + np.arange(len(mine))
+            values.append(result.scores)
     return Features(tuple(stations), ("novelty",), np.concatenate(values)[:, None], position), tuple(left_out)
 
 
-def _columns(modality: ManyColumns, station: str, rows: Integers) -> Columns:
+def columns_at(modality: ManyColumns, station: str, rows: Integers) -> Columns:
     """Return a modality's columns of some windows at one station."""
     features = modality.features
     table = features.take(station, rows, modality.columns)
-    return Columns(table, modality.columns, modality.by_deviation, features.has(station, rows))
+    other = modality.residual_on
+    covariates = None if other is None else other.features.take(station, rows, other.columns)
+    return Columns(table, modality.columns, modality.by_deviation, modality.has(station, rows), covariates)
 
 
-def _stations(modalities: Sequence[ManyColumns]) -> list[str]:
+def shared_stations(modalities: Sequence[ManyColumns]) -> list[str]:
     """Return the stations that modalities share; one without stations goes with any."""
     named = [set(m.features.stations) for m in modalities]
     with_stations = [names for names in named if names != {""}]
@@ -113,21 +123,24 @@ def logistic_cell(
     split : callable
         From `seisprobe.evaluation.splits`.
     """
-    weights = grid.weights[background]
-    why, designs = _designs(grid, modalities, weights)
+    here = _used_ends(grid)
+    ends, weights = grid.ends[here], grid.weights[background][:, here]
+    why, designs = _designs(grid, modalities, weights, here)
     if why:
         return empty_cell(grid, *labels, background, why, family=False)
     few = len(sizes_of(grid.blocks)) < FEW_BLOCKS
     apart_us = round((window_length_h(study, grid.layout, grid.hours) + study.windows.embargo_h) * HOUR_US)
 
     def percentiles_of(
-        ends: Integers, positives: Sequence[Floats], use: str, weight: Floats = weights[0]
+        times: Integers, positives: Sequence[Floats], use: str, weight: Floats = weights[0]
     ) -> tuple[Floats, int]:
         rng = generator(study.study.seed, use)
         held = []
         for design, own in zip(designs, positives, strict=True):
-            folds = split(grid.ends, ends, grid.blocks, apart_us, rng)
-            held.append(held_out_percentiles(design.candidates, own, design.widths, weight, folds, rng))
+            folds = split(ends, times, grid.blocks, apart_us, rng)
+            held.append(
+                held_out_percentiles(design.candidates, own, design.widths, weight, folds, rng, design.covariates)
+            )
         return median_over_stations(np.stack([h.u for h in held])), min(h.train_positives for h in held)
 
     use = f"{labels[1]} {labels[0]} {grid.layout} {grid.hours:g} {background}"
@@ -140,11 +153,18 @@ def logistic_cell(
         return cell
     null = []
     for number, index in enumerate(pseudo[: study.evaluation.logistic_draws]):
-        drawn = [design.candidates[index] for design in designs]
-        outside = weights[0] * ~_met(index, nulls.own_zone, len(grid.ends))
+        drawn = [design.candidates[np.searchsorted(here, index)] for design in designs]
+        outside = weights[0] * ~_met(index, nulls.own_zone, len(grid.ends))[here]
         null.append(_mean(percentiles_of(grid.ends[index], drawn, f"{use} draw {number}", outside)[0]))
     p = one_sided_p(_mean(u), np.array(null))
     return replace(cell, null=np.array(null), p_pseudo=p, why_null=_keep_shift(cell.why_null))
+
+
+def _used_ends(grid: Grid) -> Integers:
+    """Return the ends that a classifier may see: all, or those that some background has sampled."""
+    if not grid.sampled:
+        return np.arange(len(grid.ends))
+    return np.flatnonzero(np.any([weights.max(axis=0) > 0 for weights in grid.weights.values()], axis=0))
 
 
 def _met(index: Integers, own_zone: Integers, n: int) -> np.ndarray:
@@ -157,38 +177,45 @@ def _met(index: Integers, own_zone: Integers, n: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Design:
-    """One station's columns: candidates (n, d) with what is present of them (n,), positives (K, d), d by modality."""
+    """One station's columns: candidates (n, d) with what is present of them (n,), positives (K, d), d by modality.
+
+    The first `covariates` columns are to be regressed out, and are not counted in `widths`.
+    """
 
     candidates: Floats
     present: np.ndarray
     positives: Floats
     widths: tuple[int, ...]
+    covariates: int = 0
 
 
-def _designs(grid: Grid, modalities: Sequence[ManyColumns], weights: Floats) -> tuple[str, list[_Design]]:
+def _designs(
+    grid: Grid, modalities: Sequence[ManyColumns], weights: Floats, here: Integers
+) -> tuple[str, list[_Design]]:
     """Return why there can be no regression, "" for no reason, and the columns of each station."""
     if len(sizes_of(grid.blocks)) < 2:
         return "one block: nothing is left to train on", []
     if len(weights) > 1 or len(grid.candidate_rows) > 1:
         return "logistic regression needs one background for all mainshocks", []
-    designs = [_design(grid, modalities, station) for station in _stations(modalities)]
+    designs = [_design(grid, modalities, station, here) for station in shared_stations(modalities)]
     return next((why for design in designs if (why := _unusable(design, weights[0]))), ""), designs
 
 
-def _design(grid: Grid, modalities: Sequence[ManyColumns], station: str) -> _Design:
+def _design(grid: Grid, modalities: Sequence[ManyColumns], station: str, here: Integers) -> _Design:
     """Return the usable columns of the region's place: those that novelty would use on the uniform candidates."""
-    rows = grid.candidate_rows[0]
-    usable = [select_columns(_columns(m, station, rows), grid.candidate[0])[0] for m in modalities]
+    rows = grid.candidate_rows[0][here]
+    usable = [select_columns(columns_at(m, station, rows), grid.candidate[0][here])[0] for m in modalities]
     kept = [(m, columns) for m, columns in zip(modalities, usable, strict=True) if columns.names]
-    return _Design(
-        np.concatenate([np.empty((len(rows), 0)), *(columns.table for _, columns in kept)], axis=1),
-        np.all([m.features.has(station, rows) for m in modalities], axis=0),
-        np.concatenate(
-            [np.empty((len(grid.names), 0)), *(m.features.take(station, grid.positive_rows, c.names) for m, c in kept)],
-            axis=1,
-        ),
-        tuple(len(columns.names) for _, columns in kept),
-    )
+    others = [(m.residual_on, m.residual_on.columns) for m, _ in kept if m.residual_on is not None]
+    taken = [*others, *((m, columns.names) for m, columns in kept)]
+
+    def table(windows: Integers) -> Floats:
+        empty = np.empty((len(windows), 0))
+        return np.concatenate([empty, *(m.features.take(station, windows, names) for m, names in taken)], axis=1)
+
+    present = np.all([m.has(station, rows) for m in modalities], axis=0)
+    widths = tuple(len(columns.names) for _, columns in kept)
+    return _Design(table(rows), present, table(grid.positive_rows), widths, sum(len(names) for _, names in others))
 
 
 def _unusable(design: _Design, weights: Floats) -> str:

@@ -7,13 +7,13 @@ It is fitted once, on the union of positives and background, without labels. Fit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from seisprobe.catalog import Floats
 
-__all__ = ["Columns", "Novelty", "novelty", "select_columns"]
+__all__ = ["Columns", "Novelty", "novelty", "regress_out", "select_columns"]
 
 MANY_COLUMNS, COMPONENTS = 20, 5
 MOST_MISSING = 0.05
@@ -32,12 +32,15 @@ class Columns:
         Scale by the standard deviation (counts, whose MAD is 0) instead of the MAD.
     present : ndarray of bool, shape (n,), optional
         Windows that the modality has a row for; an outage is no missing value. All by default.
+    covariates : ndarray, shape (n, c), optional
+        Columns of another modality that are regressed out first.
     """
 
     table: Floats
     names: tuple[str, ...]
     by_deviation: bool = False
     present: np.ndarray | None = None
+    covariates: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,29 @@ def select_columns(columns: Columns, fitted: np.ndarray) -> tuple[Columns, tuple
         else:
             kept.append(j)
     names = tuple(columns.names[j] for j in kept)
-    return Columns(columns.table[:, kept], names, columns.by_deviation, columns.present), tuple(left_out)
+    return replace(columns, table=columns.table[:, kept], names=names), tuple(left_out)
+
+
+def regress_out(values: Floats, covariates: Floats, fitted: np.ndarray) -> Floats:
+    """Return what a linear regression on covariates, fitted on some rows, leaves of values.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n, d)
+    covariates : ndarray, shape (n, c)
+        A row with NaN gives NaN.
+    fitted : ndarray of bool, shape (n,)
+
+    Examples
+    --------
+    >>> x = np.array([[0.0], [1.0], [2.0]])
+    >>> regress_out(3 * x + 1, x, np.array([True, True, False])).round(9).tolist()
+    [[0.0], [0.0], [0.0]]
+    """
+    design = np.column_stack([np.ones(len(values)), covariates])
+    known = fitted & np.isfinite(design).all(axis=1)
+    solution = np.linalg.lstsq(design[known], values[known], rcond=None)[0]
+    return np.asarray(values - design @ solution)
 
 
 def novelty(modalities: Sequence[Columns], fitted: np.ndarray) -> Novelty:
@@ -92,6 +117,9 @@ def novelty(modalities: Sequence[Columns], fitted: np.ndarray) -> Novelty:
         usable, gone = select_columns(columns, fitted)
         left_out += gone
         complete = fitted & np.isfinite(usable.table).all(axis=1)
+        if usable.covariates is not None:
+            usable = replace(usable, table=regress_out(usable.table, usable.covariates, complete))
+            complete &= np.isfinite(usable.table).all(axis=1)
         if usable.names and complete.sum() > 1:
             parts.append(_unit_variance(_reduced(_scaled(usable, complete), complete), complete))
     table = np.concatenate(parts, axis=1) if parts else np.empty((len(fitted), 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,9 @@ from seisprobe.evaluation.nulls import joint_shifts, pseudo_draws
 from seisprobe.study import Study
 from seisprobe.windows import DAY_US, HOUR_US, positive_distance_h, zone_steps
 
-__all__ = ["WhyNone", "make_grids", "make_nulls"]
+__all__ = ["Ground", "WhyNone", "make_grids", "make_grounds", "make_nulls"]
+
+NOT_SAMPLED = "waveforms are embedded for samples of `uniform` and `etas` alone"
 
 WhyNone = Mapping[str, Mapping[tuple[str, float, str], str]]
 Where = tuple[str, float]
@@ -46,11 +49,63 @@ def _steps_behind(study: Study, layout: str, hours: float, step: int) -> int:
     return -round(behind / step)
 
 
-def make_nulls(study: Study, grids: Mapping[Where, Grid]) -> dict[Where, Nulls]:
+@dataclass(frozen=True)
+class Ground:
+    """Grids by layout and length, and the pseudo-mainshocks and shifts on them."""
+
+    grids: Mapping[Where, Grid]
+    nulls: Mapping[Where, Nulls]
+
+
+def make_grounds(
+    study: Study,
+    windows: pd.DataFrame,
+    backgrounds: pd.DataFrame,
+    why_none: WhyNone,
+    samples: pd.DataFrame | None = None,
+) -> tuple[Ground, Ground]:
+    """Return the ground of features that every candidate has, and that of features which sampled ones alone have.
+
+    Both have the same pseudo-mainshocks, drawn among sampled windows where there are samples, so that any two cells can
+    be compared draw by draw. Sampled windows do not cover the record: they cannot be shifted.
+
+    Parameters
+    ----------
+    study : Study
+    windows, backgrounds, why_none
+        As in `judgement.Tables`.
+    samples : DataFrame, optional
+        Like `backgrounds`, weights being how often a window was drawn; None: all features are of every candidate.
+    """
+    whole = make_grids(study, windows, backgrounds, why_none)
+    if samples is None:
+        ground = Ground(whole, make_nulls(study, whole))
+        return ground, ground
+    there = set(samples["background"])
+    reasons = {name: dict(why) for name, why in why_none.items()}
+    lacking = {name: {("", 0.0, ""): NOT_SAMPLED} for name in whole_names(whole) - there}
+    made = make_grids(study, windows, samples, reasons | lacking)
+    sampled = {where: replace(grid, sampled=True) for where, grid in made.items()}
+    nulls = make_nulls(study, whole, sampled)
+    own = {where: {n: rows for n, rows in null.draws.items() if n in there} for where, null in nulls.items()}
+    return Ground(whole, nulls), Ground(
+        sampled, {where: replace(null, draws=own[where], shifts=None) for where, null in nulls.items()}
+    )
+
+
+def whole_names(grids: Mapping[Where, Grid]) -> set[str]:
+    """Return the backgrounds that any grid has windows of."""
+    return {name for grid in grids.values() for name in grid.weights}
+
+
+def make_nulls(
+    study: Study, grids: Mapping[Where, Grid], sampled: Mapping[Where, Grid] | None = None
+) -> dict[Where, Nulls]:
     """Make pseudo-mainshocks and joint shifts once; every grid gets the same ones as its own indices.
 
     They are made on the grid that has all mainshocks (one soon after the record's start has no longer window) and, of
-    these, the longest windows; a grid that lacks a mainshock takes the columns of its own.
+    these, the longest windows; a grid that lacks a mainshock takes the columns of its own. With `sampled` grids they
+    are drawn among sampled windows, by how often those were drawn.
     """
     start, end = (int(t) for t in times_us([study.study.start, study.study.end]))
     step = round(study.windows.step_h * HOUR_US)
@@ -63,7 +118,9 @@ def make_nulls(study: Study, grids: Mapping[Where, Grid]) -> dict[Where, Nulls]:
         drawable = _drawable(grids, {other: behind[other] - behind[where] for other in grids}, len(grid.ends))
         for name in grid.weights:
             if name != "quiet" and name not in draws and name not in grid.why_none:
-                draws[name] = where, _draws(study, name, grid, drawable)
+                of_sample = {} if sampled is None else sampled[where].weights
+                drawn_from = replace(grid, weights={**grid.weights, **of_sample})
+                draws[name] = where, _draws(study, name, drawn_from, drawable)
     least = round((max(study.windows.hours) + study.windows.embargo_h) * HOUR_US)
     made = {}
     for where, own in grids.items():

@@ -1,0 +1,229 @@
+"""What the windows of a plan see of the waveforms: which segments are valid, which were drawn, and their vectors.
+
+All segments of the windows are looked at once (`scan`), then exactly as many of the valid ones are drawn for each
+window and station, and only these are embedded. A waveform becomes a vector once, however many windows share it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from seisprobe.catalog import Integers, times_us
+from seisprobe.embedding.drawing import Bools, Drawn, draw_segments, priorities, touched, wanted_starts
+from seisprobe.embedding.embed import Progress, embed, scan
+from seisprobe.embedding.executors import Executor, serial
+from seisprobe.embedding.store import Store
+from seisprobe.embedding.work import Recipe, open_source
+from seisprobe.errors import InputError
+from seisprobe.sources.waveforms import ContinuousSource, Query
+
+__all__ = ["ALL", "MASKED", "METADATA", "Request", "Waves", "observe"]
+
+log = logging.getLogger("seisprobe")
+ALL, MASKED = "", "masked"
+METADATA = "metadata"  # the use whose encoder gives vectors of traces' metadata too
+LEAST_COVER = 0.5
+POOLED = ""
+Spans = Mapping[str, tuple[Integers, Integers]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be observed.
+
+    Parameters
+    ----------
+    windows : DataFrame
+        Rows of a plan that need waveforms.
+    counts : ndarray of int64, shape (rows,)
+        How many segments each takes.
+    seed : int
+    near : callable, optional
+        Station → which windows it stands for, booleans of shape (rows,); None: all.
+    spans : mapping of station to (starts, ends) in microseconds, optional
+        Times that the event-masked draw leaves out; None: there is no such draw.
+    """
+
+    windows: pd.DataFrame
+    counts: Integers
+    seed: int
+    near: Callable[[str], Bools] | None = None
+    spans: Spans | None = None
+
+
+@dataclass(frozen=True)
+class Waves:
+    """Segments and vectors of the windows that were asked for.
+
+    Parameters
+    ----------
+    windows : DataFrame
+        The rows asked for.
+    segments : mapping of station to DataFrame
+        All segments looked at (`segments.COLUMNS`, and ``unit``, the key of their station-day), in order of time; the
+        station is "NET.STA", or "" for traces of events, which are pooled.
+    drawn : mapping of (draw, station) to Drawn
+        The draw is `ALL` or `MASKED`; rows are positions in `windows`, segments positions in the station's table.
+    stores : mapping of use to Store
+        Vectors by what they are for.
+    """
+
+    windows: pd.DataFrame
+    segments: Mapping[str, pd.DataFrame]
+    drawn: Mapping[tuple[str, str], Drawn]
+    stores: Mapping[str, Store]
+
+    @property
+    def stations(self) -> tuple[str, ...]:
+        """The stations that have windows, sorted."""
+        return tuple(sorted(self.segments))
+
+    def vectors(self, use: str, station: str, column: str = "vector") -> tuple[NDArray[Any], Integers]:
+        """Return all vectors of a station, and for each of its segments the row of its vector (−1: none)."""
+        store = self.stores[use]
+        table, vectors = store.read(_keys_of(store, station), (column,))
+        kept = table.loc[table["reason"].eq(""), "segment_id"]
+        return vectors, pd.Index(kept).get_indexer(self.segments[station]["segment_id"]).astype(np.int64)
+
+
+def observe(
+    source: str,
+    query: Query,
+    root: Path,
+    request: Request,
+    recipe: Recipe,
+    encoders: Mapping[str, Mapping[str, Any]],
+    *,
+    executor: Executor = serial,
+    progress: Progress | None = None,
+) -> Waves:
+    """Scan the segments of windows, draw some, and embed those.
+
+    Parameters
+    ----------
+    source : str
+        ``"scheme:rest"``.
+    query : Query
+        Stations and channels; its times must hold all windows.
+    root : Path
+        Folder of embeddings.
+    request : Request
+    recipe : Recipe
+        Segmenting, epochs, number type; its encoder is replaced.
+    encoders : mapping of use to arguments of `make_encoder`
+        Each makes a store of its own.
+    executor, progress
+        As for `embed`.
+
+    Returns
+    -------
+    Waves
+
+    Raises
+    ------
+    InputError
+        No station has enough valid segments in half of the windows.
+    SeisprobeError
+        As `embed`.
+    """
+    opened = open_source(source, recipe.folder)
+    continuous = isinstance(opened, ContinuousSource)
+    wanted = _wanted(opened.units(query), request.windows, recipe.segmenting.hop_s) if continuous else None
+    log.info("waveforms: looking at %s", "all traces" if wanted is None else f"{len(wanted)} station-days")
+    looked = scan(source, query, root, recipe, wanted=wanted, executor=executor, progress=progress)
+    for problem in looked.problems:
+        log.warning("%s", problem)
+    segments = _by_station(looked.store, pooled=not continuous)
+    drawn, lines = _draw(segments, request)
+    for line in lines:
+        log.warning("%s", line)
+    if not drawn:
+        raise InputError(
+            f"{source}: no station has enough valid segments in half of the windows; "
+            + ("; ".join(lines) or "it holds nothing of these stations and times")
+        )
+    stations = sorted({station for _, station in drawn})
+    segments = {station: segments[station] for station in stations}
+    waves = Waves(request.windows.reset_index(drop=True), segments, drawn, {})
+    chosen = _chosen(waves) if continuous else None
+    stores = {}
+    for use, arguments in encoders.items():
+        many = sum(len(starts) for starts in chosen.values()) if chosen is not None else "the traces'"
+        log.info("waveforms: embedding %s segments with %s", many, arguments["name"])
+        mine = replace(recipe, encoder=arguments, metadata=use == METADATA)
+        made = embed(source, query, root, mine, wanted=chosen, executor=executor, progress=progress)
+        stores[use] = made.store
+    return replace(waves, stores=stores)
+
+
+def _wanted(units: Iterable[Any], windows: pd.DataFrame, hop_s: int) -> dict[str, Integers]:
+    """Return the segments to look at, by key of the station-day."""
+    starts = wanted_starts(windows, hop_s)
+    return {unit.key: starts[unit.day] for unit in units if unit.day in starts}
+
+
+def _by_station(store: Store, *, pooled: bool) -> dict[str, pd.DataFrame]:
+    """Return the segments of each station in order of time (of traces: all of them together)."""
+    groups: dict[str, list[str]] = {}
+    for key in store.units():
+        groups.setdefault(POOLED if pooled else _station_of(key), []).append(key)
+    found = {}
+    for station, keys in sorted(groups.items()):
+        table = pd.concat([store.read([key], ())[0].assign(unit=key) for key in keys], ignore_index=True)
+        table = table.loc[table["start"].notna()]
+        found[station] = table.sort_values(["start", "segment_id"], kind="stable", ignore_index=True)
+    return found
+
+
+def _station_of(key: str) -> str:
+    return ".".join(key.split(".")[:2])
+
+
+def _keys_of(store: Store, station: str) -> list[str]:
+    return [key for key in store.units() if station in (POOLED, _station_of(key))]
+
+
+def _draw(segments: Mapping[str, pd.DataFrame], request: Request) -> tuple[dict[tuple[str, str], Drawn], list[str]]:
+    """Draw segments at each station, and say which station covers how many windows; one that covers too few is out."""
+    windows = request.windows
+    begin, end = times_us(windows["start"]), times_us(windows["end"])
+    drawn: dict[tuple[str, str], Drawn] = {}
+    lines = []
+    for station, table in segments.items():
+        mine = np.ones(len(windows), dtype=bool) if request.near is None else request.near(station)
+        if not mine.any():
+            continue
+        counts = np.where(mine, request.counts, len(table) + 1)
+        starts, order = times_us(table["start"]), priorities(table["segment_id"], request.seed)
+        valid = table["reason"].eq("").to_numpy()
+        found = draw_segments(starts, valid, order, (begin, end, counts))
+        covered, most = len(found.rows), int(mine.sum())
+        if covered < most:
+            said = f"{station or 'the traces'}: {covered} of {most} windows have enough valid segments"
+            lines.append(said if covered >= LEAST_COVER * most else f"{said}; left out")
+        if covered < LEAST_COVER * most:
+            continue
+        drawn[ALL, station] = found
+        if request.spans is not None and station in request.spans:
+            unshaken = valid & ~touched(starts, request.spans[station])
+            drawn[MASKED, station] = draw_segments(starts, unshaken, order, (begin, end, counts))
+    return drawn, lines
+
+
+def _chosen(waves: Waves) -> dict[str, Integers]:
+    """Return the starts of all drawn segments, by key of the station-day."""
+    chosen: dict[str, Integers] = {}
+    for station in waves.stations:
+        used = np.unique(np.concatenate([d.used for (_, name), d in waves.drawn.items() if name == station]))
+        some = waves.segments[station].iloc[used]
+        seconds = pd.Series(times_us(some["start"]) // 1_000_000)
+        chosen |= {str(key): mine.to_numpy() for key, mine in seconds.groupby(some["unit"].to_numpy())}
+    return chosen
