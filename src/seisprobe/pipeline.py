@@ -113,8 +113,8 @@ def run(
     folder = Path(out) if out is not None else Path(study.study.name)
     if known_study(folder, study):
         study = settled_study(folder, study)
-    if is_open(study) and needs_waveforms(study):
-        study = settle(study)
+    if needs_waveforms(study) and (is_open(study) or not (folder / "result.json").is_file()):
+        study = settle(study)  # before anything is fetched: an encoder without weights is known now
     with claim(folder, study), _logged(folder):
         if study.waveforms is not None and not needs_waveforms(study):
             log.warning("[waveforms]: no modality of this study reads them; they are left out")
