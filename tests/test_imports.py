@@ -19,7 +19,8 @@ SOURCE = Path(seisprobe.__file__).parent
 ROOMS = (
     "errors", "options", "storage", "sections", "study", "catalog", "etas", "sources", "windows", "seisclip",
     "embedding", "setting", "backgrounds", "vectors", "modalities", "samples", "evaluation", "planning", "synthetic",
-    "sensitivity", "result", "folder", "intake", "fetching", "observing", "report", "pipeline", "foretell", "status",
+    "sensitivity", "result", "folder", "intake", "fetching", "observing", "costs", "report", "pipeline", "foretell",
+    "status",
     "simulation", "demo", "calibration", "training", "cli", "__main__",
 )  # fmt: skip
 DESIGN = (

@@ -66,7 +66,7 @@ def assert_recounted(study_file: Path, catalog: Path) -> dict[tuple[str, float, 
 def norcia(folder: Path) -> tuple[Path, Path]:
     """Write the Norcia study on INGV's file, quiet and uniform backgrounds alone; return study and catalog."""
     catalog = shared_file("data/catalogues/ingv_italy_m2.5_2015-2026.txt").resolve()
-    raw = tomllib.loads((ROOT / "studies" / "norcia-2016.toml").read_text())
+    raw = tomllib.loads((ROOT / "studies" / "norcia-2016-catalog.toml").read_text())
     raw["catalog"]["source"] = f"file:{catalog}"
     raw["evaluation"] = {**BOTH, "headline": "uniform"}
     study = folder / "study.toml"

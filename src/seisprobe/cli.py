@@ -197,6 +197,7 @@ def plan(study: StudyPath, settings: Settings = None, as_json: Json = False) -> 
     Windows, backgrounds and power. May fetch the catalog, never waveforms.
     """
     from seisprobe import pipeline
+    from seisprobe.costs import waveform_costs
     from seisprobe.foretell import foretell, plan_lines
     from seisprobe.planning import modalities_of
     from seisprobe.storage import strict_json
@@ -205,8 +206,9 @@ def plan(study: StudyPath, settings: Settings = None, as_json: Json = False) -> 
     loaded = load_study(study, settings or ())
     with _talking(quiet=as_json, verbose=False) as progress:
         planned = pipeline.plan(loaded, progress=progress)
-    foretold = foretell(loaded, planned, modalities_of(loaded))
-    text = strict_json(foretold) if as_json else "\n".join([*plan_lines(loaded, planned, foretold), ""])
+        costs = waveform_costs(loaded, planned, Path(loaded.study.name))
+    foretold = foretell(loaded, planned, modalities_of(loaded), costs)
+    text = strict_json(foretold) if as_json else "\n".join([*plan_lines(loaded, planned, foretold, costs), ""])
     typer.echo(text, nl=False)
 
 

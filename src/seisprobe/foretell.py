@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
+from seisprobe.costs import Costs, cost_lines
 from seisprobe.evaluation.power import critical_auc, detectable_auc
 from seisprobe.modalities import Modality
 from seisprobe.planning import Plan
@@ -24,20 +26,31 @@ def number_of_tests(study: Study, modalities: Mapping[str, Modality], k_effectiv
     """Return how many cells the headline background's family will hold."""
     scores = 0
     for modality in modalities.values():
-        if not modality.control:
+        if not modality.control and not modality.baseline:
             many = len(modality.multivariate) > 1 or not modality.scores
             scores += len(modality.scores) + many * (3 if k_effective >= FEWEST_TO_TRAIN else 1)
     return max(1, scores * len(study.windows.hours) * len(study.windows.layouts))
 
 
-def foretell(study: Study, plan: Plan, modalities: Mapping[str, Modality]) -> dict[str, Any]:
+def foretell(
+    study: Study, plan: Plan, modalities: Mapping[str, Modality], costs: Costs | None = None
+) -> dict[str, Any]:
     """Return what `plan --json` prints.
+
+    Parameters
+    ----------
+    study : Study
+    plan : Plan
+    modalities : mapping of str to Modality
+    costs : Costs, optional
+        Of the waveforms, where the study has them.
 
     Returns
     -------
     dict
         ``k, k_effective, tests, critical_auc, detectable_auc, windows, station_days, bytes, seconds``; the two AUCs for
-        K mainshocks apart and for the blocks as they are, for one test and for all of the family.
+        K mainshocks apart and for the blocks as they are, for one test and for all of the family. Of waveforms also
+        ``waveforms``: all of `Costs`.
     """
     sizes = block_sizes(plan.mainshocks)
     k = sum(sizes)
@@ -48,20 +61,22 @@ def foretell(study: Study, plan: Plan, modalities: Mapping[str, Modality]) -> di
     critical = {n: {m: critical_auc(law, level) for m, level in levels.items()} for n, law in laws.items()}
     detectable = {n: {m: detectable_auc(laws[n], c) for m, c in row.items()} for n, row in critical.items()}
     n_windows, n_events = len(plan.windows), len(plan.setting.events)
-    return {
+    seen = costs or Costs()
+    found = {
         "k": k,
         "k_effective": len(sizes),
         "tests": tests,
         "critical_auc": critical,
         "detectable_auc": detectable,
         "windows": n_windows,
-        "station_days": 0,
-        "bytes": BYTES_FIXED + BYTES_A_WINDOW * n_windows,
-        "seconds": round(SECONDS_FIXED + SECONDS_A_WINDOW * n_windows + SECONDS_A_PAIR * n_events**2, 1),
+        "station_days": seen.station_days,
+        "bytes": round(BYTES_FIXED + BYTES_A_WINDOW * n_windows + seen.bytes + seen.fetch_bytes),
+        "seconds": round(SECONDS_FIXED + SECONDS_A_WINDOW * n_windows + SECONDS_A_PAIR * n_events**2 + seen.seconds, 1),
     }
+    return found if costs is None else found | {"waveforms": asdict(costs)}
 
 
-def plan_lines(study: Study, plan: Plan, foretold: Mapping[str, Any]) -> list[str]:
+def plan_lines(study: Study, plan: Plan, foretold: Mapping[str, Any], costs: Costs | None = None) -> list[str]:
     """Return the plan for a person: mainshocks, windows, what is left out and why, power."""
     lines = ["mainshocks (chosen after the fact):"]
     for m in plan.mainshocks.to_dict("records"):
@@ -80,6 +95,7 @@ def plan_lines(study: Study, plan: Plan, foretold: Mapping[str, Any]) -> list[st
             f"{mainshock + ': ' if mainshock else ''}{why}" for (_, _, mainshock), why in background.reasons.items()
         }
         lines += [f"  {reason}" for reason in sorted(reasons)]
+    lines += cost_lines(costs) if costs is not None else []
     return [*lines, *_power_lines(foretold)]
 
 

@@ -16,7 +16,7 @@ from seisprobe.storage import strict_json
 from seisprobe.study import load_study
 from support.shared import shared_file
 
-STUDY = Path(__file__).resolve().parents[2] / "studies" / "norcia-2016.toml"
+STUDY = Path(__file__).resolve().parents[2] / "studies" / "norcia-2016-catalog.toml"
 HOURS = (2.0, 6.0, 12.0, 24.0)
 
 
