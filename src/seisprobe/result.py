@@ -19,6 +19,7 @@ from seisprobe.etas import EtasFit
 from seisprobe.evaluation.cells import Cell
 from seisprobe.evaluation.judgement import Evaluation
 from seisprobe.evaluation.splits import SAFE
+from seisprobe.planning import modalities_of
 from seisprobe.study import Study, study_fingerprint
 from seisprobe.windows import block_sizes, unlisted_events
 
@@ -78,6 +79,7 @@ def result_of(
         "etas": {place or "region": _fit(fit) for place, fit in fits.items()},
         "headline": evaluation.headline,
         "tests": evaluation.tests,
+        "baselines": sorted(name for name, m in modalities_of(study).items() if m.baseline),
         "unsafe_split": None if study.evaluation.split in SAFE else study.evaluation.split,
         "cells": [_cell(study, evaluation, cell) for cell in evaluation.cells],
         "left_out_columns": _left_out(evaluation),

@@ -16,6 +16,7 @@ from seisprobe.report.inputs import (
     mainshock_names,
     part,
     primary_cell,
+    shown_modality,
     sibling,
 )
 from seisprobe.report.numbers import auc_text, finite, hours_text, p_text
@@ -24,6 +25,7 @@ __all__ = ["effect_picture", "null_picture", "percentile_pictures", "placebo_pic
 
 MOST_NAMED = 8  # mainshocks told apart by marker; more share one
 ROW_IN = 0.19  # height of a score's row, inches
+LETTER_IN = 0.062  # width of a letter of its label
 
 
 def _values(cell: Cell) -> dict[str, float]:
@@ -188,14 +190,14 @@ def _draw_percentiles(folder: Folder, cells: Sequence[Cell]) -> Any:
     legend_rows = -(-len(handles) // 6)
     top = 0.3 + 0.17 * legend_rows
     height = 0.5 + top + ROW_IN * len(rows)
-    figure, axes = panels(10.0, height, (2.05, 0.15, 0.45, top), len(hours), 0.18)
+    labels = [f"{shown_modality(result, m)} · {s}" for m, s in rows]
+    left = max(2.05, 0.15 + LETTER_IN * max(len(label) for label in labels))
+    figure, axes = panels(10.0, height, (left, 0.15, 0.45, top), len(hours), 0.18)
     heading(figure, handles, 6)
-    controls = control_modalities(result)
     for axis, length in zip(axes, hours, strict=True):
         here = {(c["modality"], c["score"]): c for c in cells if c["hours"] == length}
         _frame(axis, len(rows), hours_text(length))
         _draw_cells(axis, [here.get(row, {}) for row in rows], names)
-    labels = [f"{m} · {s}" + (" (control)" if m in controls else "") for m, s in rows]
     for y, label in enumerate(labels):
         axes[0].text(-0.04, y, label, ha="right", va="center", fontsize=7)
     figure.text(0.6, 0.08 / height, "percentile in the background", ha="center", va="bottom", fontsize=8)

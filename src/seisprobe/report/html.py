@@ -108,8 +108,8 @@ def _primary(cell: Mapping[str, Any]) -> str:
 
 def _tables(result: Mapping[str, Any]) -> dict[str, Any]:
     make = ("headline_cells", "all_cells", "percentiles", "backgrounds_of_primary", "reasons_of_words", "comparisons",
-            "controls", "sensitivity", "placebo", "window_counts", "matched_levels", "dropped", "left_out_columns",
-            "mainshocks", "unlisted")  # fmt: skip
+            "controls", "sensitivity", "placebo", "window_counts", "matched_levels", "dropped", "stations",
+            "left_out_columns", "mainshocks", "unlisted")  # fmt: skip
     return {name: getattr(tables, name)(result) for name in make}
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "portable_text",
     "primary_cell",
     "read_folder",
+    "shown_modality",
     "sibling",
 ]
 
@@ -178,6 +179,13 @@ def control_modalities(result: Mapping[str, Any]) -> frozenset[str]:
     read = [c for c in result.get("cells") or [] if c.get("background") == result.get("headline")]
     judged = {str(c.get("modality")) for c in read if c.get("verdict")}
     return frozenset(str(c.get("modality")) for c in read) - judged if judged else frozenset()
+
+
+def shown_modality(result: Mapping[str, Any], name: str) -> str:
+    """Return a modality's name with what it is for: nothing, (control) or (baseline)."""
+    if name in (result.get("baselines") or ()):
+        return f"{name} (baseline)"
+    return f"{name} (control)" if name in control_modalities(result) else name
 
 
 def mainshock_names(result: Mapping[str, Any]) -> list[str]:

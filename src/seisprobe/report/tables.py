@@ -13,6 +13,7 @@ from seisprobe.report.inputs import (
     mainshock_names,
     part,
     primary_cell,
+    shown_modality,
     sibling,
 )
 from seisprobe.report.numbers import (
@@ -48,6 +49,7 @@ __all__ = [
     "reasons_of_words",
     "sensitivity",
     "silent_backgrounds",
+    "stations",
     "unlisted",
     "window_counts",
 ]
@@ -105,6 +107,7 @@ CONTROL_WORDS = {
     "station_state": "gaps and state of the stations",
     "etas_rate": "the fitted ETAS rate alone",
     "post_event": "plumbing: the hour after the mainshocks must exceed 0.9",
+    "day_night of seisclip": "plumbing: vectors of single minutes tell day from night, above 0.6",
 }
 DROP_WORDS = {
     "zone": "window meets the zone around a mainshock",
@@ -122,11 +125,8 @@ DROP_WORDS = {
 
 def _flats(result: Mapping[str, Any], cells: Iterable[Cell]) -> list[dict[str, Any]]:
     """Return cells with their nested figures side by side, and a reason for each that is missing."""
-    names, known = mainshock_names(result), control_modalities(result)
-    flats = [_flat(cell, names) for cell in cells]
-    for flat in flats:
-        flat["shown"] = f"{flat.get('modality')} (control)" if flat.get("modality") in known else flat.get("modality")
-    return flats
+    names = mainshock_names(result)
+    return [{**_flat(cell, names), "shown": shown_modality(result, str(cell.get("modality")))} for cell in cells]
 
 
 def _flat(cell: Cell, names: Sequence[str]) -> dict[str, Any]:
@@ -269,7 +269,7 @@ def controls(result: Mapping[str, Any]) -> Table:
     records = [
         {**c, "what": CONTROL_WORDS.get(str(c.get("name"))), "said": _passed(c.get("passed")),
          "why_null": {"auc": "not computed", "what": "a control of this study",
-                      "p": "a check of the data, not a test" if c.get("name") == "post_event" else "not computed"}}
+                      "p": "not computed" if c.get("p") is not None else "a check of the data, not a test"}}
         for c in result.get("controls") or []
     ]  # fmt: skip
     columns = (Column("name", "control", text, numeric=False), Column("what", "knows only", text, numeric=False), AUC,
@@ -411,6 +411,26 @@ def dropped(result: Mapping[str, Any]) -> Table:
     columns = (Column("what", "what", text, numeric=False), Column("reason", "reason", text, numeric=False),
                Column("said", "in words", text, numeric=False), Column("n", "number", count_text))  # fmt: skip
     return make_table("Everything dropped", columns, records)
+
+
+def stations(result: Mapping[str, Any]) -> Table:
+    """Return what every station's record gave."""
+    seen = part(result, "waveforms", "stations") or {}
+    windows = part(result, "waveforms", "windows")
+    records = [
+        {
+            "station": name, "windows": found.get("windows"), "asked": windows,
+            **{key: found.get(key) for key in ("station_days", "segments", "drawn")},
+            "lost": ", ".join(f"{reason.replace('_', ' ')} {n}" for reason, n in (found.get("invalid") or {}).items())
+            or "none",
+        }
+        for name, found in seen.items()
+    ]  # fmt: skip
+    columns = (Column("station", "station", text, numeric=False), Column("windows", "windows", count_text),
+               Column("asked", "of", count_text), Column("station_days", "days", count_text),
+               Column("segments", "segments looked at", count_text), Column("drawn", "embedded", count_text),
+               Column("lost", "not valid", text, numeric=False))  # fmt: skip
+    return make_table("Waveforms", columns, records)
 
 
 def left_out_columns(result: Mapping[str, Any]) -> Table:
