@@ -49,7 +49,7 @@ def centre(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Waveform
 
 def write_study(folder: Path, source: str) -> Path:
     path = WORLD.write(folder)
-    raw = WORLD.raw() | {"waveforms": {"source": source, "stations": ["IV.NRCA"]}}
+    raw = WORLD.raw() | {"waveforms": {"source": source, "stations": ["IV.NRCA"]}, "segments": {"per_window": 20}}
     path.write_text(tomli_w.dumps(raw), encoding="utf-8")
     return path
 

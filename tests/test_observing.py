@@ -185,12 +185,23 @@ def test_a_station_that_ends_halfway_is_named_with_how_much_it_covers(tmp_path: 
 
 
 def test_no_station_that_covers_half_of_the_windows_is_one_line(tmp_path: Path, seen: Path) -> None:
-    path = Seen(modalities=("catalog", "amplitude"), per_window=200).write(tmp_path / "user", f"sds:{seen / 'held'}")
+    for path in (seen / "held").rglob("*.D.2016.*"):
+        if int(path.name[-3:]) < 30:
+            copy = tmp_path / path.relative_to(seen)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copy)
+    path = Seen(modalities=("catalog", "amplitude")).write(tmp_path / "user", "sds:../held")
     done = call("run", path, "--out", "out", "-q", folder=tmp_path)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
-    assert "no station has enough valid segments" in done.stderr
-    assert "IV.AAA: 0 of " in done.stderr
+    assert "no station has enough valid segments in half of the windows; IV.AAA: " in done.stderr
+    assert " of 54 windows have enough valid segments; left out; IV.BBB: " in done.stderr
+
+
+def test_more_segments_than_a_window_holds_are_refused_at_once() -> None:
+    with pytest.raises(StudyError, match=r"per_window = 120 does not fit into windows of 2 h, which hold 119 whole"):
+        check(Seen(per_window=120).study())
+    check(Seen(per_window=119).study())
 
 
 def test_an_encoder_without_weights_is_one_line_and_can_be_left_out(tmp_path: Path, seen: Path) -> None:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import chisquare
 
 from seisprobe.backgrounds import Background
-from seisprobe.catalog import times_us
+from seisprobe.catalog import Catalog, largest_apart, times_us
+from seisprobe.etas import EtasParameters, branching_ratio, simulate
+from seisprobe.evaluation.scores import percentiles
+from seisprobe.planning import make_plan
 from seisprobe.samples import draw_samples, touched_days, waveform_windows
-from support.worlds import planned, study_of
+from seisprobe.setting import Rates
+from seisprobe.study import study_from_dict
+from support.event_tables import event_table
+from support.worlds import REGION, START, planned, study_of
 
 HOUR_US = 3_600_000_000
+DAY_US = 24 * HOUR_US
 
 
 def a_plan(count=40, days=90, radius=None):
@@ -93,3 +102,113 @@ def test_the_end_of_a_window_touches_no_day(start, end, days):
     times = [base + pd.Timedelta(text[1:] + ":00") for text in (start, end)]
     table = pd.DataFrame({"start": pd.to_datetime(times[:1]), "end": pd.to_datetime(times[1:])})
     assert len(touched_days(table)) == days
+
+
+# --- an honest draw scores 0.50 against the sample of its own kind ---------------------------------------------------
+
+HOURS = (2.0, 24.0)
+WORLD_DAYS, LEAD_IN_DAYS = 730.0, 100.0
+MC, LARGEST, B = 2.5, 7.0, 1.0
+APART_DAYS = (max(HOURS) + 2 * 24.0 + 2.0) / 24.0  # D
+HONEST = 10  # draws for each catalog; their mean is one value
+UNIT = EtasParameters(1.0, 1.0, 1.8, 0.005, 1.12, mc=MC)
+PARAMETERS = replace(UNIT, k=0.7 / branching_ratio(UNIT, B, LARGEST))
+
+
+def an_etas_world(world):
+    """Return the study and the plan of a pure ETAS catalog, its three largest events D apart being the mainshocks."""
+    rng = np.random.default_rng([world, 1])
+    made = simulate(PARAMETERS, WORLD_DAYS, rng, b=B, max_magnitude=LARGEST, lead_in_days=LEAD_IN_DAYS)
+    days, magnitudes = made.times_days, made.magnitudes
+    eligible = (days > APART_DAYS) & (days < WORLD_DAYS - 2.0)
+    chosen = largest_apart(days, magnitudes, eligible, 3, APART_DAYS)
+    times = times_us([START])[0] + np.round(days * DAY_US).astype(np.int64)
+    rows = [
+        {"event_id": f"e{i}", "time": int(time), "latitude": 42.7, "longitude": 13.1, "depth_km": 9.0,
+         "magnitude": float(magnitude), "magnitude_type": "Mw", "event_type": "earthquake"}
+        for i, (time, magnitude) in enumerate(zip(times, magnitudes, strict=True))
+    ]  # fmt: skip
+    stamps = pd.to_datetime(times[chosen], unit="us", utc=True)
+    study = study_from_dict(
+        {
+            "study": {"name": "world", "start": START.isoformat(), "seed": world, "region": REGION,
+                      "end": (START + pd.Timedelta(days=WORLD_DAYS)).isoformat()},
+            "catalog": {"source": "file:nowhere.csv", "min_magnitude": MC},
+            "mainshock": [
+                {"name": f"M{k}", "time": stamp.isoformat(), "magnitude": float(magnitudes[i]),
+                 "latitude": 42.7, "longitude": 13.1}
+                for k, (i, stamp) in enumerate(zip(chosen, stamps, strict=True))
+            ],
+            "windows": {"hours": list(HOURS)},
+            "evaluation": {"backgrounds": ["uniform", "etas"], "headline": "etas"},
+        }
+    )  # fmt: skip
+    return study, make_plan(study, Catalog(event_table(rows)), Rates(parameters={"": PARAMETERS}))
+
+
+def drawn_with_spacing(ends, weights, count, apart_us, rng):
+    """Return ends drawn by weight one after the other, none nearer than `apart_us` to another: what must not be."""
+    kept = []
+    for end in ends[np.argsort(rng.exponential(size=len(ends)) / weights)]:
+        if all(abs(end - other) >= apart_us for other in kept):
+            kept.append(end)
+            if len(kept) == count:
+                break
+    return np.array(kept)
+
+
+def honest_percentiles(world):
+    """Return (draw, sample, hours) -> mean percentile of honest draws by their number of events, in one catalog."""
+    study, plan = an_etas_world(world)
+    longest = plan.windows.loc[plan.windows["kind"].eq("background") & plan.windows["hours"].eq(max(HOURS))]
+    ends = times_us(longest["end"])
+    weights = plan.backgrounds["etas"].weights.set_index("window_id").loc[longest["window_id"], "weight"].to_numpy()
+    rng = np.random.default_rng([world, 2])
+    honest = {
+        "etas": ends[rng.choice(len(ends), HONEST, p=weights / weights.sum())],
+        "uniform": ends[rng.choice(len(ends), HONEST)],
+    }
+    drawn = draw_samples(study, plan.windows, plan.backgrounds)
+    samples = {
+        name: (times_us(rows["end"]), rows["drawn"].to_numpy(dtype=float)) for name, rows in drawn.groupby("background")
+    }
+    spaced = drawn_with_spacing(ends, weights, 200, 24 * HOUR_US, rng)
+    samples["spaced etas"] = (spaced, np.ones(len(spaced)))
+    events = times_us(plan.setting.events["time"])
+
+    def count(until, hours):
+        return np.searchsorted(events, until) - np.searchsorted(events, until - round(hours * HOUR_US))
+
+    pairs = (("etas", "etas"), ("uniform", "uniform"), ("etas", "spaced etas"), ("etas", "uniform"))
+    return {
+        (draw, sample, hours): percentiles(
+            count(honest[draw], hours), count(samples[sample][0], hours), samples[sample][1]
+        ).mean()
+        for draw, sample in pairs
+        for hours in HOURS
+    }
+
+
+def means_and_errors(catalogs):
+    """Return the mean over catalogs of each percentile, and its standard error."""
+    table = pd.DataFrame([honest_percentiles(world) for world in range(catalogs)])
+    return pd.DataFrame({"mean": table.mean(), "error": table.sem()})
+
+
+def check_honest_draws(found, bound):
+    """See that draws of a sample's own kind score 0.50, and that λ-weighted ones are above any other sample."""
+    for kind in ("etas", "uniform"):
+        for hours in HOURS:
+            mean, error = found.loc[(kind, kind, hours)]
+            assert abs(mean - 0.5) <= bound(error), (kind, hours, mean, error)
+            other, error = found.loc[("etas", "spaced etas" if kind == "etas" else "uniform", hours)]
+            assert other - 1.96 * error > 0.55, (kind, hours, other, error)
+
+
+def test_an_honest_draw_scores_a_half_against_its_sample():
+    check_honest_draws(means_and_errors(60), lambda error: 0.1)
+
+
+@pytest.mark.slow
+def test_an_honest_draw_scores_a_half_against_its_sample_over_a_thousand_catalogs():
+    check_honest_draws(means_and_errors(1000), lambda error: 1.96 * error)

@@ -16,7 +16,7 @@ import pandas as pd
 from seisprobe.catalog import times_us
 from seisprobe.embedding.drawing import draw_segments, wanted_starts
 from seisprobe.embedding.embed import scan_unit
-from seisprobe.errors import SeisprobeError, SourceError
+from seisprobe.errors import DataFileError, SeisprobeError, SourceError
 from seisprobe.evaluation.cells import generator
 from seisprobe.fetching import archive_of, data_centre, waveform_query
 from seisprobe.modalities import WIDTH
@@ -143,7 +143,10 @@ def _units(
     centre = data_centre(study)
     if centre:
         return _of_centre(centre, query, days, archive_of(study, folder))
-    opened = open_waveform_source(study.waveforms.source, folder=Path())
+    try:
+        opened = open_waveform_source(study.waveforms.source, folder=Path())
+    except DataFileError as error:
+        return None, 0.0, (0.0, 0.0, 0.0), [f"stations are not known: {error}"]
     if not isinstance(opened, ContinuousSource):
         return None, 0.0, (0.0, 0.0, 0.0), ["traces of events are read as they are: no station-days"]
     units = [unit for unit in opened.units(query) if unit.day in set(days)]

@@ -144,9 +144,11 @@ def _near(rows: pd.DataFrame, places: Mapping[str, tuple[float, float]]) -> Call
         return None
 
     def near(station: str) -> np.ndarray:
+        if not station:
+            raise StudyError("[windows] radius_km: traces of events are taken of all stations together; leave it out")
         if station not in places:
             raise StudyError(
-                f"[windows] radius_km: where {station or 'the traces'} stands is not known; put a {STATION_FILES} with"
+                f"[windows] radius_km: where {station} stands is not known; put a {STATION_FILES} with"
                 " its coordinates into the archive, or leave radius_km out"
             )
         flat = distance_km(rows["latitude"].to_numpy(), rows["longitude"].to_numpy(), *places[station])

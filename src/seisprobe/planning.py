@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from seisprobe.backgrounds import BACKGROUNDS, Background
 from seisprobe.catalog import Catalog, Integers
-from seisprobe.embedding.components import Segmenting
+from seisprobe.embedding.components import LENGTH_S, Segmenting
 from seisprobe.errors import InputError, StudyError, nearest
 from seisprobe.evaluation.judgement import Tables, default_modality
 from seisprobe.evaluation.splits import safe_split
@@ -42,6 +42,7 @@ __all__ = [
 
 log = logging.getLogger("seisprobe")
 MULTIVARIATE_SCORES = ("novelty", "logistic", "logistic_forward")
+CONTINUOUS = ("fdsn", "sds", "mseed")  # schemes of [waveforms]; the others have traces of events
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,9 @@ def _check_modalities(study: Study) -> None:
     for name, modality in tabled(modalities_of(study)).items():
         if modality.sampled and study.waveforms is None:
             raise StudyError(f"[[modality]] '{name}' reads waveforms; add [waveforms] source, or leave it out")
+        if modality.needs == "traces" and study.waveforms and study.waveforms.source.partition(":")[0] in CONTINUOUS:
+            said = f"[[modality]] '{name}' reads the metadata of event traces; '{study.waveforms.source}' has none"
+            raise StudyError(f"{said}: name [waveforms] source = 'instance:PATH', or leave it out")
 
 
 def _check_primary(study: Study) -> None:
@@ -185,6 +189,13 @@ def _check_waveforms(study: Study) -> None:
         Segmenting(study.segments.hop_s, study.segments.max_gap_s)
     except InputError as error:
         raise StudyError(f"[waveforms] {error}") from None
+    shortest, per_window = min(study.windows.hours), study.segments.per_window
+    most = int((3600 * shortest - LENGTH_S) // study.segments.hop_s)  # of a window that ends off the grid
+    if per_window > most and scheme in CONTINUOUS:
+        raise StudyError(
+            f"[segments] per_window = {per_window} does not fit into windows of {shortest:g} h, which hold {most} whole"
+            " segments; lower it, or leave these windows out"
+        )
 
 
 # --- planning --------------------------------------------------------------------------------------------------------

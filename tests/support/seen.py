@@ -38,7 +38,8 @@ def unchanged(station: str, times_us: np.ndarray, samples: np.ndarray) -> np.nda
 class Seen:
     """A small study of waveforms.
 
-    `change` takes a station, times (UTC microseconds, shape (n,)) and the three components' samples, (3, n).
+    `change` takes a station, times (UTC microseconds, shape (n,)) and the three components' samples, (3, n); a sample
+    that it makes NaN is not recorded.
     """
 
     seed: int = 0
@@ -99,7 +100,7 @@ class Seen:
             for number, (begin, end) in enumerate(_spans(rows)):
                 whole += self._record(station, place, events, begin, end, number)
             write_sds(root, whole)
-            told += whole[:3]
+            told += Stream({trace.id: trace for trace in reversed(whole)}.values()).sort()
         return told
 
     def _record(
@@ -123,11 +124,19 @@ class Seen:
         header = {"network": network, "station": name, "location": "", "sampling_rate": RATE_HZ}
         return Stream(
             Trace(
-                np.clip(samples[i], -2e8, 2e8).astype(np.int32),
-                {**header, "channel": f"HH{letter}", "starttime": UTCDateTime(begin / 1e6)},
+                np.clip(samples[i, first:last], -2e8, 2e8).astype(np.int32),
+                {**header, "channel": f"HH{letter}", "starttime": UTCDateTime((begin + first * step) / 1e6)},
             )
             for i, letter in enumerate("ENZ")
+            for first, last in _recorded(samples[i])
         )
+
+
+def _recorded(samples: np.ndarray) -> list[tuple[int, int]]:
+    """Return [first, last) of each run of samples that are not NaN."""
+    there = np.concatenate([[False], np.isfinite(samples), [False]])
+    edges = np.flatnonzero(there[1:] != there[:-1]).tolist()
+    return list(zip(edges[::2], edges[1::2], strict=True))
 
 
 def _spans(rows: pd.DataFrame) -> Iterator[tuple[int, int]]:

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from seisprobe.catalog import Integers, times_us
+from seisprobe.embedding.components import LENGTH_S
 from seisprobe.embedding.drawing import Bools, Drawn, draw_segments, priorities, touched, wanted_starts
 from seisprobe.embedding.embed import Progress, embed, scan
 from seisprobe.embedding.executors import Executor, serial
@@ -30,6 +31,8 @@ __all__ = ["ALL", "MASKED", "METADATA", "Request", "Waves", "observe"]
 log = logging.getLogger("seisprobe")
 ALL, MASKED = "", "masked"
 METADATA = "metadata"  # the use whose encoder gives vectors of traces' metadata too
+LOOKED_AT = ("start", "reason", "rate_hz", "epoch", "priority", "unit", "instrument")
+NAMES = ("reason", "unit", "instrument")
 LEAST_COVER = 0.5
 POOLED = ""
 Spans = Mapping[str, tuple[Integers, Integers]]
@@ -68,18 +71,21 @@ class Waves:
     windows : DataFrame
         The rows asked for.
     segments : mapping of station to DataFrame
-        All segments looked at (`segments.COLUMNS`, and ``unit``, the key of their station-day), in order of time; the
-        station is "NET.STA", or "" for traces of events, which are pooled.
+        All segments looked at, `LOOKED_AT`, in order of time; the station is "NET.STA", or "" for traces of events,
+        which are pooled.
     drawn : mapping of (draw, station) to Drawn
         The draw is `ALL` or `MASKED`; rows are positions in `windows`, segments positions in the station's table.
     stores : mapping of use to Store
         Vectors by what they are for.
+    seed : int
+        Of the priorities.
     """
 
     windows: pd.DataFrame
     segments: Mapping[str, pd.DataFrame]
     drawn: Mapping[tuple[str, str], Drawn]
     stores: Mapping[str, Store]
+    seed: int
 
     @property
     def stations(self) -> tuple[str, ...]:
@@ -90,8 +96,8 @@ class Waves:
         """Return all vectors of a station, and for each of its segments the row of its vector (−1: none)."""
         store = self.stores[use]
         table, vectors = store.read(_keys_of(store, station), (column,))
-        kept = table.loc[table["reason"].eq(""), "segment_id"]
-        return vectors, pd.Index(kept).get_indexer(self.segments[station]["segment_id"]).astype(np.int64)
+        kept = priorities(table.loc[table["reason"].eq(""), "segment_id"], self.seed)
+        return vectors, pd.Index(kept).get_indexer(self.segments[station]["priority"]).astype(np.int64)
 
 
 def observe(
@@ -119,7 +125,7 @@ def observe(
     recipe : Recipe
         Segmenting, epochs, number type; its encoder is replaced.
     encoders : mapping of use to arguments of `make_encoder`
-        Each makes a store of its own.
+        Each makes a store of its own; what has the arguments of `METADATA` reads that one.
     executor, progress
         As for `embed`.
 
@@ -141,10 +147,12 @@ def observe(
     looked = scan(source, query, root, recipe, wanted=wanted, executor=executor, progress=progress)
     for problem in looked.problems:
         log.warning("%s", problem)
-    segments = _by_station(looked.store, pooled=not continuous)
+    segments = _by_station(looked.store, request.seed, pooled=not continuous)
     drawn, lines = _draw(segments, request)
     for line in lines:
         log.warning("%s", line)
+    if not drawn and not continuous:
+        raise InputError(f"{source}: {_few_traces(segments.get(POOLED), request)}")
     if not drawn:
         raise InputError(
             f"{source}: no station has enough valid segments in half of the windows; "
@@ -152,16 +160,20 @@ def observe(
         )
     stations = sorted({station for _, station in drawn})
     segments = {station: segments[station] for station in stations}
-    waves = Waves(request.windows.reset_index(drop=True), segments, drawn, {})
+    waves = Waves(request.windows.reset_index(drop=True), segments, drawn, {}, request.seed)
     chosen = _chosen(waves) if continuous else None
-    stores = {}
-    for use, arguments in encoders.items():
+    stores: dict[str, Store] = {}
+    for use in sorted(encoders, key=lambda use: use != METADATA):  # first: its vectors of waveforms are the others' too
+        arguments = encoders[use]
+        if METADATA in stores and arguments == encoders[METADATA]:
+            stores[use] = stores[METADATA]
+            continue
         many = sum(len(starts) for starts in chosen.values()) if chosen is not None else "the traces'"
         log.info("waveforms: embedding %s segments with %s", many, arguments["name"])
         mine = replace(recipe, encoder=arguments, metadata=use == METADATA)
         made = embed(source, query, root, mine, wanted=chosen, executor=executor, progress=progress)
         stores[use] = made.store
-    return replace(waves, stores=stores)
+    return replace(waves, stores={use: stores[use] for use in encoders})
 
 
 def _wanted(units: Iterable[Any], windows: pd.DataFrame, hop_s: int) -> dict[str, Integers]:
@@ -170,17 +182,27 @@ def _wanted(units: Iterable[Any], windows: pd.DataFrame, hop_s: int) -> dict[str
     return {unit.key: starts[unit.day] for unit in units if unit.day in starts}
 
 
-def _by_station(store: Store, *, pooled: bool) -> dict[str, pd.DataFrame]:
+def _by_station(store: Store, seed: int, *, pooled: bool) -> dict[str, pd.DataFrame]:
     """Return the segments of each station in order of time (of traces: all of them together)."""
     groups: dict[str, list[str]] = {}
     for key in store.units():
         groups.setdefault(POOLED if pooled else _station_of(key), []).append(key)
     found = {}
     for station, keys in sorted(groups.items()):
-        table = pd.concat([store.read([key], ())[0].assign(unit=key) for key in keys], ignore_index=True)
-        table = table.loc[table["start"].notna()]
-        found[station] = table.sort_values(["start", "segment_id"], kind="stable", ignore_index=True)
+        table = pd.concat([_compact(store, key, seed) for key in keys], ignore_index=True)
+        for name in NAMES:  # a few different names, millions of times
+            table[name] = table[name].astype("category")
+        found[station] = table.sort_values(["start", "priority"], kind="stable", ignore_index=True)
     return found
+
+
+def _compact(store: Store, key: str, seed: int) -> pd.DataFrame:
+    """Return the segments of a unit with a start, in few bytes: their names give way to their priorities."""
+    table, _ = store.read([key], ())
+    table = table.loc[table["start"].notna()]
+    instrument = table["location"] + "." + table["channels"].str[:2]
+    table = table.assign(unit=key, priority=priorities(table["segment_id"], seed), instrument=instrument)
+    return table.astype({"rate_hz": np.float32})[list(LOOKED_AT)]
 
 
 def _station_of(key: str) -> str:
@@ -202,7 +224,7 @@ def _draw(segments: Mapping[str, pd.DataFrame], request: Request) -> tuple[dict[
         if not mine.any():
             continue
         counts = np.where(mine, request.counts, len(table) + 1)
-        starts, order = times_us(table["start"]), priorities(table["segment_id"], request.seed)
+        starts, order = times_us(table["start"]), table["priority"].to_numpy()
         valid = table["reason"].eq("").to_numpy()
         found = draw_segments(starts, valid, order, (begin, end, counts))
         covered, most = len(found.rows), int(mine.sum())
@@ -218,6 +240,22 @@ def _draw(segments: Mapping[str, pd.DataFrame], request: Request) -> tuple[dict[
     return drawn, lines
 
 
+def _few_traces(table: pd.DataFrame | None, request: Request) -> str:
+    """Return how many windows have enough segments of traces, and what to do, in one line."""
+    if table is None or not len(table):
+        return "holds no trace of the study's region, stations and times; name another file, or change [study] region"
+    valid = times_us(table.loc[table["reason"].eq(""), "start"])
+    begin, end = times_us(request.windows["start"]), times_us(request.windows["end"])
+    held = np.searchsorted(valid, end - LENGTH_S * 1_000_000, "right") - np.searchsorted(valid, begin)
+    full = int(request.counts.max())
+    said = f"{int((held >= request.counts).sum())} of {len(held)} windows have enough traces ({full} minutes; half of"
+    # as `planning.waveform_rows` has it, half as many are taken of a window of the hour after, and two at least
+    most = np.where(held < 2, 0, np.where(request.counts < full, 2 * held, held))
+    enough = int(np.sort(most)[len(most) // 2])
+    lower = f"lower [segments] per_window to {enough} or less" if enough >= 2 else "take longer [windows] hours"
+    return f"{said} the windows must): {lower}"
+
+
 def _chosen(waves: Waves) -> dict[str, Integers]:
     """Return the starts of all drawn segments, by key of the station-day."""
     chosen: dict[str, Integers] = {}
@@ -225,5 +263,5 @@ def _chosen(waves: Waves) -> dict[str, Integers]:
         used = np.unique(np.concatenate([d.used for (_, name), d in waves.drawn.items() if name == station]))
         some = waves.segments[station].iloc[used]
         seconds = pd.Series(times_us(some["start"]) // 1_000_000)
-        chosen |= {str(key): mine.to_numpy() for key, mine in seconds.groupby(some["unit"].to_numpy())}
+        chosen |= {str(key): mine.to_numpy() for key, mine in seconds.groupby(some["unit"].to_numpy(dtype=object))}
     return chosen

@@ -86,7 +86,10 @@ def make_grounds(
     lacking = {name: {("", 0.0, ""): NOT_SAMPLED} for name in whole_names(whole) - there}
     made = make_grids(study, windows, samples, reasons | lacking)
     sampled = {where: replace(grid, sampled=True) for where, grid in made.items()}
-    nulls = make_nulls(study, whole, sampled)
+    nulls: dict[Where, Nulls] = {}
+    for layout in study.windows.layouts:  # ends of one layout are not sampled for another: each has draws of its own
+        mine = {where: grid for where, grid in whole.items() if where[0] == layout}
+        nulls |= make_nulls(study, mine, sampled)
     own = {where: {n: rows for n, rows in null.draws.items() if n in there} for where, null in nulls.items()}
     return Ground(whole, nulls), Ground(
         sampled, {where: replace(null, draws=own[where], shifts=None) for where, null in nulls.items()}

@@ -16,7 +16,7 @@ import pandas as pd
 from pydantic import Field
 
 from seisprobe.errors import StudyError
-from seisprobe.modalities import catalog, completeness, etas_rate, waveforms
+from seisprobe.modalities import catalog, completeness, etas_rate, trace_metadata, waveforms
 from seisprobe.options import Options
 from seisprobe.setting import Setting
 
@@ -101,11 +101,12 @@ MODALITIES = {
         _never, {}, needs="waveforms", encoder="seisclip", table="seisclip", residual_on="catalog"
     ),
     "seisclip_metadata": Modality(waveforms.seisclip_metadata, {}, needs="traces", encoder="metadata"),
+    "trace_metadata": Modality(trace_metadata.features, {}, needs="traces"),
     "amplitude": Modality(waveforms.amplitude, {}, needs="waveforms", encoder="amplitude", baseline=True),
     "random_encoder": Modality(
         _never, {}, needs="waveforms", encoder="random", control=True, options=SeedOptions, baseline=True
     ),
-    "station_state": Modality(waveforms.station_state, {}, by_deviation=True, control=True, needs="waveforms"),
+    "station_state": Modality(waveforms.station_state, {}, control=True, needs="waveforms"),
 }
 
 

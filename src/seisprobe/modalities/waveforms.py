@@ -151,7 +151,8 @@ def station_state(setting: Setting) -> pd.DataFrame:
     DataFrame
         ``window_id``, ``station``, ``gap_fraction`` (share of the window's whole segments without data or with a gap),
         ``valid_segments`` (share of them that is valid: a count would tell windows that end off the grid apart),
-        ``rate_hz`` (mean of the valid ones), ``epoch`` (how many times the station's metadata had changed before).
+        ``rate_hz`` (mean of the valid ones), ``epoch`` (how many times the station's metadata had changed before),
+        ``instrument`` (a number for each location and band of the station, mean of the valid ones).
     """
     waves = _waves(setting)
     begin, end = times_us(waves.windows["start"]), times_us(waves.windows["end"])
@@ -169,6 +170,7 @@ def station_state(setting: Setting) -> pd.DataFrame:
             "gap_fraction": _between(gap, low, high) / n,
             "valid_segments": _between(valid, low, high) / n,
             "rate_hz": _between(rate, low, high) / n_valid,
+            "instrument": _between(np.where(valid, table["instrument"].cat.codes, 0), low, high) / n_valid,
             "epoch": _between(table["epoch"].fillna(0).to_numpy(), low, high) / n,
         }
         ids = waves.windows["window_id"].to_numpy()[rows]

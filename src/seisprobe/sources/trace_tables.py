@@ -10,7 +10,7 @@ import lzma
 import tempfile
 import weakref
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,8 @@ class TraceTable:
     ----------
     path : Path
         CSV, plain or compressed by gzip, bzip2 or xz, or Parquet; the content says which.
+    more : sequence of str
+        Further columns, by the table's own names; those that it has not are left out.
 
     Attributes
     ----------
@@ -86,7 +88,7 @@ class TraceTable:
         When the temporary file cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, more: Sequence[str] = ()) -> None:
         import pyarrow as pa
 
         self.path = path
@@ -95,7 +97,7 @@ class TraceTable:
         with _no_room_in_words(path.name):
             self._file = tempfile.TemporaryFile(prefix="seisprobe-")  # noqa: SIM115  (lives as long as the table)
         weakref.finalize(self, self._file.close)
-        with _damage_in_words(path.name), _open_batches(path) as (batches, self.names):
+        with _damage_in_words(path.name), _open_batches(path, more) as (batches, self.names):
             rows = _write_chunks(batches, self._file, path.name)
         if not rows:
             raise DataFileError(f"{path.name}: no row in it; fetch it again or name another table")
@@ -111,17 +113,17 @@ class TraceTable:
         return number * CHUNK_ROWS, min((number + 1) * CHUNK_ROWS, self.rows)
 
     def frame(self, number: int, chunks: int = 1) -> pd.DataFrame:
-        """Return a chunk, or several from one on: the columns of `COLUMNS` and `FEATURES` that there are.
+        """Return a chunk, or several from one on: the columns of `COLUMNS`, `FEATURES` and `more` that there are.
 
         Codes and names are text without blanks around them, ``start`` is UTC (NaT where it cannot be read), places and
-        rates are float64 (NaN where they cannot be read); features are as in the table, numbers or text.
+        rates are float64 (NaN where they cannot be read); all others are as in the table, numbers or text.
         """
         import pyarrow as pa
 
         last = min(number + chunks, len(self))
         batches = [self._batches.get_batch(each) for each in range(number, last)]
         columns = pa.Table.from_batches(batches).to_pydict()
-        frame = pd.DataFrame({name: columns[name] for name in columns if name in FEATURES})
+        frame = pd.DataFrame({name: columns[name] for name in columns if name not in COLUMNS})
         size = len(columns["trace_name"])
         for name in ("trace_name", *CODES, "order"):
             texts = columns.get(name, [None] * size)
@@ -211,7 +213,7 @@ def _damage_in_words(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _open_batches(path: Path) -> Iterator[tuple[Iterable[Any], dict[str, str]]]:
+def _open_batches(path: Path, more: Sequence[str]) -> Iterator[tuple[Iterable[Any], dict[str, str]]]:
     """Pieces of a table, the columns of interest alone and by our names; and the table's own names of them."""
     import pyarrow as pa
     import pyarrow.csv
@@ -223,12 +225,12 @@ def _open_batches(path: Path) -> Iterator[tuple[Iterable[Any], dict[str, str]]]:
         raise DataFileError(f"{path.name}: the file is empty; fetch it again or name another")
     if magic.startswith(b"PAR1"):
         with pq.ParquetFile(path) as parquet:
-            names = _columns_of(parquet.schema_arrow.names, path.name)
+            names = _columns_of(parquet.schema_arrow.names, path.name, more)
             yield _renamed(parquet.iter_batches(batch_size=8 * CHUNK_ROWS, columns=list(names.values())), names), names
         return
     opener = next((opener for mark, opener in OPENERS.items() if magic.startswith(mark)), open)
     with opener(path, "rb") as stream:
-        names = _columns_of(_header(stream.readline(1 << 20), path.name), path.name)
+        names = _columns_of(_header(stream.readline(1 << 20), path.name), path.name, more)
     # Text throughout: numbers stand as text in parts of the published table, and "NA" is a network.
     convert = pyarrow.csv.ConvertOptions(
         include_columns=list(names.values()),
@@ -252,10 +254,11 @@ def _header(line: bytes, name: str) -> list[str]:
     return names
 
 
-def _columns_of(there: list[str], table: str) -> dict[str, str]:
+def _columns_of(there: list[str], table: str, more: Sequence[str]) -> dict[str, str]:
     """What is known of a trace to the table's column of it; DataFileError where a needed one is missing."""
     found = {}
-    for what, names in {**COLUMNS, **{name: (name, *other) for name, other in FEATURES.items()}}.items():
+    features = {name: (name, *other) for name, other in FEATURES.items()}
+    for what, names in {**COLUMNS, **features, **{name: (name,) for name in more}}.items():
         own = next((name for name in names if name in there), None)
         if own is not None and there.count(own) > 1:
             raise DataFileError(f"{table}: the column {own} stands in it {there.count(own)} times; leave one")
