@@ -137,5 +137,5 @@ def wanted_starts(windows: pd.DataFrame, hop_s: int) -> dict[str, Integers]:
     slots = [np.arange(a, b) for a, b in zip(low, high, strict=True)]
     starts = hop_s * np.unique(np.concatenate([np.empty(0, np.int64), *slots]))
     days, first = np.unique(starts // _DAY_S, return_index=True)
-    parts = np.split(starts, first[1:])
+    parts = np.split(starts, first)[1:]
     return {str(np.datetime64(int(day), "D")): part for day, part in zip(days, parts, strict=True)}
