@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from seisprobe.catalog import Integers, times_us
 from seisprobe.embedding.components import LENGTH_S
 from seisprobe.embedding.drawing import Bools, Drawn, draw_segments, priorities, touched, wanted_starts
-from seisprobe.embedding.embed import Progress, embed, scan
+from seisprobe.embedding.embed import Embedded, Progress, embed, scan
 from seisprobe.embedding.executors import Executor, serial
 from seisprobe.embedding.store import Store
 from seisprobe.embedding.work import Recipe, open_source
@@ -151,29 +152,32 @@ def observe(
     drawn, lines = _draw(segments, request)
     for line in lines:
         log.warning("%s", line)
-    if not drawn and not continuous:
-        raise InputError(f"{source}: {_few_traces(segments.get(POOLED), request)}")
     if not drawn:
-        raise InputError(
-            f"{source}: no station has enough valid segments in half of the windows; "
-            + ("; ".join(lines) or "it holds nothing of these stations and times")
-        )
+        why = "; ".join(lines) or "it holds nothing of these stations and times"
+        why = f"no station has enough valid segments in half of the windows; {why}"
+        raise InputError(f"{source}: {why if continuous else _few_traces(segments.get(POOLED), request)}")
     stations = sorted({station for _, station in drawn})
     segments = {station: segments[station] for station in stations}
     waves = Waves(request.windows.reset_index(drop=True), segments, drawn, {}, request.seed)
     chosen = _chosen(waves) if continuous else None
+    making = partial(embed, source, query, root, wanted=chosen, executor=executor, progress=progress)
+    many = sum(len(starts) for starts in chosen.values()) if chosen is not None else "the traces'"
+    return replace(waves, stores=_embedded(making, recipe, encoders, many))
+
+
+def _embedded(
+    making: Callable[[Recipe], Embedded], recipe: Recipe, encoders: Mapping[str, Mapping[str, Any]], many: int | str
+) -> dict[str, Store]:
+    """Return the store of each use; one that has the encoder of `METADATA` shares its vectors of waveforms."""
     stores: dict[str, Store] = {}
-    for use in sorted(encoders, key=lambda use: use != METADATA):  # first: its vectors of waveforms are the others' too
+    for use in sorted(encoders, key=lambda use: use != METADATA):
         arguments = encoders[use]
         if METADATA in stores and arguments == encoders[METADATA]:
             stores[use] = stores[METADATA]
             continue
-        many = sum(len(starts) for starts in chosen.values()) if chosen is not None else "the traces'"
         log.info("waveforms: embedding %s segments with %s", many, arguments["name"])
-        mine = replace(recipe, encoder=arguments, metadata=use == METADATA)
-        made = embed(source, query, root, mine, wanted=chosen, executor=executor, progress=progress)
-        stores[use] = made.store
-    return replace(waves, stores={use: stores[use] for use in encoders})
+        stores[use] = making(replace(recipe, encoder=arguments, metadata=use == METADATA)).store
+    return {use: stores[use] for use in encoders}
 
 
 def _wanted(units: Iterable[Any], windows: pd.DataFrame, hop_s: int) -> dict[str, Integers]:

@@ -101,8 +101,8 @@ def pseudo_draws(
                 low, high = (np.searchsorted(ends, last + far, side="right") for far in (distance_us, block_us))
             total = own[high] - own[low]
             good &= total > 0
-            aim = own[low] + rng.random(wanted) * total
-            chosen[:, k] = np.clip(np.searchsorted(own, aim, side="right") - 1, 0, len(ends) - 1)
+            place = np.searchsorted(own, own[low] + rng.random(wanted) * total, side="right") - 1
+            chosen[:, k] = np.clip(place, 0, len(ends) - 1)
         kept.append(chosen[good])
         wanted -= int(good.sum())
         if wanted <= 0:
