@@ -158,9 +158,17 @@ def test_an_outage_is_no_missing_value():
 
 
 def test_nothing_to_fit_gives_nan_everywhere():
-    for table in (np.full((9, 3), np.nan), np.ones((9, 3)), np.empty((9, 0))):
+    for table in (np.full((9, 3), np.nan), np.column_stack([np.ones(9), np.full(9, np.nan)]), np.empty((9, 0))):
         assert np.isnan(novelty([Columns(table, names(table.shape[1]))], np.ones(9, dtype=bool)).scores).all()
     assert np.isnan(novelty([Columns(np.eye(9), names(9))], np.zeros(9, dtype=bool)).scores).all()
+
+
+def test_constant_columns_tell_no_window_from_another():
+    table = np.ones((9, 3))
+    table[2] = np.nan
+    scores = novelty([Columns(table, names(3))], np.arange(9) != 2).scores
+    assert np.isnan(scores).tolist() == [i == 2 for i in range(9)]
+    assert (scores[np.arange(9) != 2] == 0).all()
 
 
 def test_two_windows_at_the_same_place_have_the_same_score():

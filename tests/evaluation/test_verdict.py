@@ -37,6 +37,8 @@ CASES = [
     (5, "INCONCLUSIVE", replace(MANY, u=(0.5, 0.5, 0.5, 0.5, 0.5, 1.0)), "without block 6"),
     (5, "INCONCLUSIVE", replace(GOOD, stations={"A": 0.9, "B": 0.4, "C": 0.5}), "1 of 3 stations"),
     (5, "INCONCLUSIVE", replace(GOOD, stations=dict(zip("ABCDE", (0.9, 0.9, 0.9, 0.4, 0.5), strict=True))), "3 of 5"),
+    (5, "INCONCLUSIVE", replace(GOOD, without_station={"A": 0.7, "B": 0.99}), "without station A the AUC is 0.70"),
+    (6, "SUGGESTIVE", replace(GOOD, without_station={"A": 0.75, "B": 0.99}), "too few"),
     (6, "SUGGESTIVE", GOOD, "3 independent blocks are too few"),
     (6, "SUGGESTIVE", replace(GOOD, stations={"A": 0.9, "B": 0.8, "C": 0.3}), "too few"),
     (6, "SUGGESTIVE", replace(GOOD, post_event_auc=None), "too few"),

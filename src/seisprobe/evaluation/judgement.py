@@ -444,6 +444,17 @@ class _Judging:
     cells: Mapping[Key, Cell]
 
 
+def _without_station(cell: Cell) -> dict[str, float]:
+    """Return the AUC of a cell's mainshocks with each of its stations left out, where two or more are there."""
+    if cell.ranked is None or len(cell.ranked.stations) < 2:
+        return {}
+    found = {}
+    for s, station in enumerate(cell.ranked.stations):
+        u = median_over_stations(np.delete(cell.ranked.positives, s, axis=0))[cell.used]
+        found[station] = float(np.mean(u[np.isfinite(u)])) if np.isfinite(u).any() else 0.0
+    return found
+
+
 def _p_of(judging: _Judging, key: Key) -> float | None:
     """Return the p that a word is read from: p_pseudo of the primary cell, the adjusted one of any other."""
     if key == judging.primary:
@@ -470,6 +481,7 @@ def _evidence(judging: _Judging, cell: Cell, controls: Mapping[str, Cell]) -> Ev
         u=tuple(float(x) for x in u),
         blocks=tuple(int(b) for b in cell.blocks[cell.used]),
         stations=cell.stations,
+        without_station=_without_station(cell),
         post_event_auc=judging.post_event.get(cell.modality),
         controls={n: (c.auc, c.p_pseudo) for n, c in controls.items()},  # type: ignore[misc]
         uniform=uniform,

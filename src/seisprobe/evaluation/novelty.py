@@ -103,7 +103,8 @@ def novelty(modalities: Sequence[Columns], fitted: np.ndarray) -> Novelty:
     Returns
     -------
     Novelty
-        ``scores`` of shape (n,); NaN for a window with a NaN left, and everywhere where no column is left.
+        ``scores`` of shape (n,); NaN for a window with a NaN left, and everywhere where no column is left; 0 where all
+        columns are constant (one perfect station must not hide another's state).
 
     References
     ----------
@@ -126,6 +127,9 @@ def novelty(modalities: Sequence[Columns], fitted: np.ndarray) -> Novelty:
     usable_rows = np.isfinite(table).all(axis=1)
     known = fitted & usable_rows
     scores = np.full(len(fitted), np.nan)
+    if not table.shape[1] and left_out and all(name.endswith("(constant)") for name in left_out):
+        whole = np.all([np.isfinite(columns.table).all(axis=1) for columns in modalities], axis=0)
+        return Novelty(np.where(whole, 0.0, np.nan), tuple(left_out))  # nothing tells its windows apart
     if not table.shape[1] or known.sum() < 3:
         return Novelty(scores, tuple(left_out))
     centred = table[usable_rows] - table[known].mean(axis=0)

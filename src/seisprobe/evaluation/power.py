@@ -51,6 +51,7 @@ class PercentileLaw:
 
     def exceedance(self, c: float) -> Floats:
         """Return P(mean percentile ≥ c) for each true AUC of the grid, shape (a,)."""
+        c = min(c, 1.0)  # a mean of ones may be a little more
         column = np.clip(np.searchsorted(self.value, c), 1, len(self.value) - 1)
         low, high = self.value[column - 1], self.value[column]
         share = np.clip((c - low) / (high - low), 0.0, 1.0)

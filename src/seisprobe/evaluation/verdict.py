@@ -45,6 +45,8 @@ class Evidence:
         Block of each mainshock.
     stations : mapping of str to float
         AUC by station; empty where there are none.
+    without_station : mapping of str to float
+        AUC with each station left out; empty where there are fewer than two.
     post_event_auc : float or None
         None where it cannot be had, which decides nothing.
     controls : mapping of str to (auc, p)
@@ -69,6 +71,7 @@ class Evidence:
     u: tuple[float, ...]
     blocks: tuple[int, ...]
     stations: Mapping[str, float] = field(default_factory=dict)
+    without_station: Mapping[str, float] = field(default_factory=dict)
     post_event_auc: float | None = None
     controls: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     uniform: tuple[float, float] | None = None
@@ -160,6 +163,11 @@ def _single_piece(e: Evidence) -> str:
     above = [auc > 0.5 for auc in e.stations.values()]
     if above and sum(above) < 2 / 3 * len(above):
         return f"{sum(above)} of {len(above)} stations have AUC above 0.5"
+    if e.without_station:
+        station, auc = min(e.without_station.items(), key=lambda row: row[1])
+        needed = critical_auc((1,) * len(e.u), 0.10)
+        if auc <= needed:
+            return f"without station {station} the AUC is {auc:.2f}, not above {needed:.2f}"
     return ""
 
 
