@@ -107,7 +107,7 @@ def test_the_end_of_a_window_touches_no_day(start, end, days):
 # --- an honest draw scores 0.50 against the sample of its own kind ---------------------------------------------------
 
 HOURS = (2.0, 24.0)
-WORLD_DAYS, LEAD_IN_DAYS = 730.0, 100.0
+WORLD_DAYS, LEAD_IN_DAYS = 365.0, 100.0
 MC, LARGEST, B = 2.5, 7.0, 1.0
 APART_DAYS = (max(HOURS) + 2 * 24.0 + 2.0) / 24.0  # D
 HONEST = 10  # draws for each catalog; their mean is one value
@@ -139,7 +139,7 @@ def an_etas_world(world):
                  "latitude": 42.7, "longitude": 13.1}
                 for k, (i, stamp) in enumerate(zip(chosen, stamps, strict=True))
             ],
-            "windows": {"hours": list(HOURS)},
+            "windows": {"hours": list(HOURS), "post_h": [1.0, 3.0]},  # as long as HOURS[0]: saves a third length
             "evaluation": {"backgrounds": ["uniform", "etas"], "headline": "etas"},
         }
     )  # fmt: skip
@@ -148,12 +148,10 @@ def an_etas_world(world):
 
 def drawn_with_spacing(ends, weights, count, apart_us, rng):
     """Return ends drawn by weight one after the other, none nearer than `apart_us` to another: what must not be."""
-    kept = []
-    for end in ends[np.argsort(rng.exponential(size=len(ends)) / weights)]:
-        if all(abs(end - other) >= apart_us for other in kept):
-            kept.append(end)
-            if len(kept) == count:
-                break
+    left, kept = ends[np.argsort(rng.exponential(size=len(ends)) / weights)], []
+    while len(left) and len(kept) < count:
+        kept.append(left[0])
+        left = left[np.abs(left - left[0]) >= apart_us]
     return np.array(kept)
 
 
@@ -190,23 +188,23 @@ def honest_percentiles(world):
 
 
 def means_and_errors(catalogs):
-    """Return the mean over catalogs of each percentile, and its standard error."""
+    """Return, by (draw, sample, hours), the mean percentile over catalogs and its standard error."""
     table = pd.DataFrame([honest_percentiles(world) for world in range(catalogs)])
-    return pd.DataFrame({"mean": table.mean(), "error": table.sem()})
+    return {key: (table[key].mean(), table[key].sem()) for key in table}
 
 
 def check_honest_draws(found, bound):
     """See that draws of a sample's own kind score 0.50, and that λ-weighted ones are above any other sample."""
     for kind in ("etas", "uniform"):
         for hours in HOURS:
-            mean, error = found.loc[(kind, kind, hours)]
+            mean, error = found[kind, kind, hours]
             assert abs(mean - 0.5) <= bound(error), (kind, hours, mean, error)
-            other, error = found.loc[("etas", "spaced etas" if kind == "etas" else "uniform", hours)]
-            assert other - 1.96 * error > 0.55, (kind, hours, other, error)
+            other, error = found["etas", "spaced etas" if kind == "etas" else "uniform", hours]
+            assert other - 1.96 * error > 0.5, (kind, hours, other, error)
 
 
 def test_an_honest_draw_scores_a_half_against_its_sample():
-    check_honest_draws(means_and_errors(60), lambda error: 0.1)
+    check_honest_draws(means_and_errors(60), lambda error: 0.04)
 
 
 @pytest.mark.slow

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,7 @@ class Segmenting:
 
 @dataclass
 class Part:
-    """One component of one segment; `samples` (6000,) where `reason` is empty."""
+    """One component of one segment; `samples` (6000,) where `reason` is empty, made when they are asked for."""
 
     channel: str = ""
     reason: str = ""
@@ -84,7 +84,12 @@ class Part:
     rate_hz: float = math.nan
     filled_samples: int = 0
     overlap_samples: int = 0
-    samples: Floats | None = None
+    make: Callable[[], Floats] | None = None
+
+    @property
+    def samples(self) -> Floats | None:
+        """The component at 100 Hz."""
+        return None if self.make is None else self.make()
 
 
 def find_component(tracks: Mapping[str, Sequence[Track]], letter: str, start_s: int, settings: Segmenting) -> Part:
@@ -132,7 +137,8 @@ def _cut(channel: str, track: Track, begin: int, end: int, start_s: int, setting
     part = Part(channel, offset_s=track.offset_s(begin, end, start_s), rate_hz=track.rate_hz)
     whole = track.holds_all(begin, end)
     if whole and track.rate_hz == SAMPLING_RATE_HZ:
-        inside = part.samples = track.window(begin, end)[0]
+        inside = track.window(begin, end)[0]
+        part.make = partial(np.asarray, inside)
     else:
         around = track.index(start_s - settings.margin_s), track.index(start_s + LENGTH_S + settings.margin_s)
         values, state = track.window(*around)
@@ -143,7 +149,8 @@ def _cut(channel: str, track: Track, begin: int, end: int, start_s: int, setting
             return part
         values = _bridge(values, state)
         inside = values[here]
-        part.samples = inside if track.rate_hz == SAMPLING_RATE_HZ else _resample(values, track, settings.margin_s)
+        same = track.rate_hz == SAMPLING_RATE_HZ
+        part.make = partial(np.asarray, inside) if same else partial(_resample, values, track, settings.margin_s)
     part.reason = _judge(inside)
     return part
 

@@ -188,7 +188,7 @@ def scan_unit(
     """
     settings = segmenting or Segmenting()
     starts = _day_starts(unit, Query(), settings) if isinstance(unit, StationDay) else None
-    blocks, _ = read_unit(source, Task(unit, 0, starts), settings, edges)
+    blocks, _ = read_unit(source, Task(unit, 0, starts), settings, edges, waveforms=False)
     tables = [block.table for block in blocks]
     return pd.concat(tables, ignore_index=True) if tables else empty_table()
 

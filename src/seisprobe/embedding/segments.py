@@ -113,7 +113,12 @@ def grid_starts(start: pd.Timestamp, end: pd.Timestamp, hop_s: int = 60) -> NDAr
 
 
 def iter_segments(
-    stream: Iterable[Any], starts: Sequence[int] | NDArray[np.int64], settings: Segmenting, edges: Sequence[float] = ()
+    stream: Iterable[Any],
+    starts: Sequence[int] | NDArray[np.int64],
+    settings: Segmenting,
+    edges: Sequence[float] = (),
+    *,
+    waveforms: bool = True,
 ) -> Iterator[Block]:
     """Cut one station's stream into segments, a block at a time.
 
@@ -127,6 +132,8 @@ def iter_segments(
     settings : Segmenting
     edges : sequence of float
         UTC seconds at which the station's metadata change.
+    waveforms : bool
+        False: what becomes of each segment alone, without samples.
 
     Yields
     ------
@@ -148,7 +155,7 @@ def iter_segments(
     tracks = place(traces, origin, int(order[-1]) + LENGTH_S + margin)
     del traces, stream
     for first in range(0, len(order), _BLOCK):
-        yield _block(tracks, codes, order[first : first + _BLOCK], settings, sorted(edges))
+        yield _block(tracks, codes, order[first : first + _BLOCK], settings, sorted(edges), waveforms=waveforms)
 
 
 def cut_segments(
@@ -190,19 +197,21 @@ def _block(
     starts: NDArray[np.int64],
     settings: Segmenting,
     edges: Sequence[float],
+    *,
+    waveforms: bool,
 ) -> Block:
-    waveforms, rows = [], []
+    kept, rows = [], []
     for start_s in starts.tolist():
         epoch = int(np.searchsorted(edges, start_s, side="right"))
         parts = _parts(tracks, start_s, settings)
         reason = _reason(parts)
         if epoch < len(edges) and edges[epoch] < start_s + LENGTH_S:
             reason = "metadata_epoch"
-        if not reason:
-            waveforms.append([part.samples for part in parts])
+        if not reason and waveforms:
+            kept.append([part.samples for part in parts])
         begin = pd.Timestamp(start_s, unit="s", tz="UTC")
         rows.append((f"{'.'.join(codes)}.{begin:%Y-%m-%dT%H:%M:%S}", *codes[:3], *_row(parts, begin, reason), epoch))
-    return Block(_stack(waveforms), _table(rows))
+    return Block(_stack(kept), _table(rows))
 
 
 def _row(parts: Sequence[Part], begin: Any, reason: str) -> tuple[Any, ...]:

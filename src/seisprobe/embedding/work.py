@@ -190,7 +190,8 @@ def _load_next(bench: Bench, job: Job, coming: Iterator[Task]) -> _Loaded | None
         return task, iter(()), None, []
     with bench.reading:
         known = set(problems_of(bench.source))
-        blocks, traces = read_unit(bench.source, task, job.recipe.segmenting, edges_of(job.recipe, task.unit))
+        edges, vectors = edges_of(job.recipe, task.unit), bench.encoder is not None
+        blocks, traces = read_unit(bench.source, task, job.recipe.segmenting, edges, waveforms=vectors)
         first = list(itertools.islice(blocks, 1))  # places the day's samples
         problems = [line for line in problems_of(bench.source) if line not in known]
     return task, itertools.chain(first, blocks), traces, problems
@@ -209,7 +210,7 @@ def problems_of(source: Source) -> list[str]:
 
 
 def read_unit(
-    source: Source, task: Task, settings: Segmenting, edges: Sequence[float]
+    source: Source, task: Task, settings: Segmenting, edges: Sequence[float], *, waveforms: bool = True
 ) -> tuple[Iterator[Block], Traces | None]:
     """Return the blocks of a unit's segments, and its traces where it has any."""
     unit = task.unit
@@ -224,7 +225,8 @@ def read_unit(
     around = UTCDateTime(unit.start.timestamp()) - settings.margin_s
     until = UTCDateTime(unit.end.timestamp()) + LENGTH_S + settings.margin_s
     codes = (unit.network, unit.station, unit.location, f"{unit.band}?")
-    return iter_segments(source.get_waveforms(*codes, around, until), task.starts, settings, edges), None
+    stream = source.get_waveforms(*codes, around, until)
+    return iter_segments(stream, task.starts, settings, edges, waveforms=waveforms), None
 
 
 def _finish(
