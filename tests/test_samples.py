@@ -14,7 +14,7 @@ from seisprobe.catalog import Catalog, largest_apart, times_us
 from seisprobe.etas import EtasParameters, branching_ratio, simulate
 from seisprobe.evaluation.scores import percentiles
 from seisprobe.planning import make_plan
-from seisprobe.samples import draw_samples, touched_days, waveform_windows
+from seisprobe.samples import draw_samples, sample_weights, touched_days, waveform_windows
 from seisprobe.setting import Rates
 from seisprobe.study import study_from_dict
 from support.event_tables import event_table
@@ -210,3 +210,18 @@ def test_an_honest_draw_scores_a_half_against_its_sample():
 @pytest.mark.slow
 def test_an_honest_draw_scores_a_half_against_its_sample_over_a_thousand_catalogs():
     check_honest_draws(means_and_errors(1000), lambda error: 1.96 * error)
+
+
+def test_a_window_counts_as_often_as_its_end_was_drawn_at_every_length():
+    study, plan, backgrounds, _ = a_plan(count=400)
+    samples = draw_samples(study, plan.windows, backgrounds)
+    table = sample_weights(plan.windows, samples, backgrounds)
+    assert set(table["background"]) == {"uniform", "etas"}
+    windows = plan.windows.set_index("window_id").loc[table["window_id"]]
+    drawn = samples.set_index(["background", "end"])["drawn"]
+    keys = list(zip(table["background"], windows["end"], strict=True))
+    assert (table["weight"].to_numpy() == drawn.loc[keys].to_numpy()).all()
+    assert drawn.loc["etas"].max() > 1
+    for hours in study.windows.hours:
+        here = table.loc[(windows["hours"] == hours).to_numpy()]
+        assert here.loc[here["background"].eq("etas"), "weight"].sum() == 400

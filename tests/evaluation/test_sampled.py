@@ -136,6 +136,9 @@ def test_the_networks_of_random_weights_count_as_one():
     assert comparison.b == "random_encoder"
     cells = {c.modality: c for c in result.cells if c.score == "novelty" and c.background == "uniform"}
     assert comparison.delta_auc == pytest.approx(cells["seen"].auc - np.mean([cells[n].auc for n in noise]))
+    null = {n: cells[n].drawn.mean(axis=1) for n in ("seen", *noise)}
+    delta = null["seen"] - np.mean([null[n] for n in noise], axis=0)
+    assert comparison.p == pytest.approx((1 + np.sum(delta >= comparison.delta_auc - 1e-12)) / (1 + len(delta)))
     assert not {f"random_encoder_{i}" for i in range(3)} & {name for own in result.controls.values() for name in own}
     assert all(cells[n].key not in result.p_adjusted for n in noise)
 
