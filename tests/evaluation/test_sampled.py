@@ -11,6 +11,7 @@ import pytest
 from seisprobe import planning
 from seisprobe.calibration import world_study
 from seisprobe.catalog import Catalog, times_us
+from seisprobe.etas import FitOptions
 from seisprobe.evaluation.comparisons import Comparison
 from seisprobe.evaluation.judgement import Tables, evaluate
 from seisprobe.evaluation.novelty import regress_out
@@ -224,7 +225,8 @@ def test_null_worlds_are_significant_as_often_as_asked_by_samples_too():
         if world is None:
             continue
         study = world_study(world, index, "stationary")
-        rates = fit_places(study, places(study, plan_mainshocks(study, world.events)), world.events)
+        where = places(study, plan_mainshocks(study, world.events))
+        rates = fit_places(study, where, world.events, {"options": FitOptions(starts=1)})
         plan = make_plan(study, Catalog(world.events), rates)
         features = compute_features(study, plan)
         samples = draw_samples(study, plan.windows, plan.backgrounds)
