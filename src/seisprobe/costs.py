@@ -116,7 +116,7 @@ def waveform_costs(study: Study, plan: Plan, folder: Path) -> Costs | None:
         drawn=drawn,
         fetch_bytes=fetch_bytes,
         bytes=stored + BYTES_A_SEGMENT_ROW * looked + 8.0 * statistics,
-        memory_bytes=max(MEMORY_MODEL + MEMORY_DAY * rate_hz / 100, MEMORY_MODEL + TABLES_HELD * table),
+        memory_bytes=MEMORY_MODEL + MEMORY_DAY * rate_hz / 100 + TABLES_HELD * table + BYTES_A_SEGMENT_ROW * looked,
         seconds=seconds,
         notes=(*notes, *more),
     )
