@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from seisprobe import pipeline
+from seisprobe.catalog import distance_km
 from seisprobe.embedding.executors import choose_executor
 from seisprobe.embedding.store import open_store, stores
 from seisprobe.errors import StudyError
@@ -21,7 +22,7 @@ from seisprobe.planning import check, modalities_of, waveform_rows
 from seisprobe.study import load_study
 from support.dataselect_server import RealServer, StationService, WaveformCentre, inventory_of, lacking_server
 from support.embeddings import tiny_encoder
-from support.seen import Seen
+from support.seen import PLACES, Seen
 from support.seisclip import golden_state
 from support.studies import call, command, environment
 
@@ -163,6 +164,33 @@ def test_with_the_whole_record_joint_shifts_have_a_p(tmp_path: Path) -> None:
     assert 0 < cell["p_shift"] <= 1
     assert cell["n_background"] > 30
     assert result["waveforms"]["samples"] == {}
+
+
+def test_stations_stand_for_near_mainshocks_and_masked_segments_for_what_no_event_shakes(tmp_path: Path) -> None:
+    world = Seen(
+        background_count=8, encoder=tiny(tmp_path), modalities=("catalog", "seisclip", "seisclip_masked"),
+        windows={"hours": [2], "radius_km": 90.0}, evaluation={"backgrounds": ["uniform"], "headline": "uniform"},
+    )  # fmt: skip
+    path = world.write(tmp_path / "user", "sds:../held")
+    told = world.write_archive(tmp_path / "user", tmp_path / "held")
+    inventory_of(told).write(str(tmp_path / "held" / "stations.xml"), format="STATIONXML")
+    result = pipeline.run(path, out=tmp_path / "out")
+    places = dict(zip(("Alfa", "Beta", "Gamma"), world.world.places(), strict=True))
+    rows = pd.read_parquet(tmp_path / "out" / "windows.parquet").set_index("window_id")
+    table = pd.read_parquet(tmp_path / "out" / "features" / "seisclip.parquet")
+    found = set(zip(table["station"], rows.loc[table["window_id"], "mainshock"], strict=True))
+    expected = {
+        (station, name) for station, (lat, lon) in PLACES.items() for name, (a, b) in places.items()
+        if float(distance_km(np.array([lat]), np.array([lon]), a, b)[0]) <= 90.0
+    }  # fmt: skip
+    assert found == expected
+    assert len(expected) < 6
+    assert cell_in(result, "seisclip", "uniform")["auc"] is not None
+    masked = pd.read_parquet(tmp_path / "out" / "features" / "seisclip_masked.parquet")
+    both = table.merge(masked, on=["window_id", "station"], suffixes=("", "_masked"))
+    changed = (both["mean_0"] != both["mean_0_masked"]).to_numpy()
+    assert rows.loc[both["window_id"][changed], "kind"].eq("post").any()  # aftershocks
+    assert not changed.all()
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------

@@ -210,7 +210,7 @@ def waveform_report(study: Study, plan: Plan, waves: Waves) -> dict[str, Any]:
         days = len(np.unique(times_us(table["start"]) // 86_400_000_000))
         stations[station or "traces"] = {
             "windows": len(drawn.rows),
-            "dropped": {"too_few_segments": len(waves.windows) - len(drawn.rows)},
+            "dropped": {"too_few_segments": waves.asked[station] - len(drawn.rows)},
             "station_days": days,
             "segments": len(table),
             "drawn": len(drawn.used),

@@ -335,3 +335,14 @@ def test_rates_at_which_a_null_ar1_score_is_refused(memory, rates):
         assert auc == pytest.approx(tested.auc)
         refused += [(auc - 0.5) / error > 1.645, tested.z > 1.645, one_sided_p(auc, shifted) <= 0.05]
     assert (100 * refused / worlds).tolist() == pytest.approx(rates, abs=4)
+
+
+def test_a_station_without_any_score_has_no_percentile_and_hides_no_other():
+    rng = np.random.default_rng(0)
+    candidates = rng.normal(size=(2, 1, 50))
+    candidates[0] = np.nan
+    scores = scores_of(candidates, rng.normal(size=(2, 3)))
+    draws = rng.integers(50, size=(20, 3))
+    both = drawn_percentiles(scores, np.ones((1, 50)), draws, np.arange(-2, 3))
+    one = drawn_percentiles(scores_of(candidates[1:], scores.positives[1:]), np.ones((1, 50)), draws, np.arange(-2, 3))
+    np.testing.assert_array_equal(both, one)

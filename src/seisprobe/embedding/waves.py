@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,8 @@ class Waves:
         Vectors by what they are for.
     seed : int
         Of the priorities.
+    asked : mapping of station to int
+        Windows that the station stands for, whether it has segments enough or not.
     """
 
     windows: pd.DataFrame
@@ -87,6 +89,7 @@ class Waves:
     drawn: Mapping[tuple[str, str], Drawn]
     stores: Mapping[str, Store]
     seed: int
+    asked: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def stations(self) -> tuple[str, ...]:
@@ -149,7 +152,7 @@ def observe(
     for problem in looked.problems:
         log.warning("%s", problem)
     segments = _by_station(looked.store, request.seed, pooled=not continuous)
-    drawn, lines = _draw(segments, request)
+    drawn, asked, lines = _draw(segments, request)
     for line in lines:
         log.warning("%s", line)
     if not drawn:
@@ -158,7 +161,7 @@ def observe(
         raise InputError(f"{source}: {why if continuous else _few_traces(segments.get(POOLED), request)}")
     stations = sorted({station for _, station in drawn})
     segments = {station: segments[station] for station in stations}
-    waves = Waves(request.windows.reset_index(drop=True), segments, drawn, {}, request.seed)
+    waves = Waves(request.windows.reset_index(drop=True), segments, drawn, {}, request.seed, asked)
     chosen = _chosen(waves) if continuous else None
     making = partial(embed, source, query, root, wanted=chosen, executor=executor, progress=progress)
     many = sum(len(starts) for starts in chosen.values()) if chosen is not None else "the traces'"
@@ -217,12 +220,14 @@ def _keys_of(store: Store, station: str) -> list[str]:
     return [key for key in store.units() if station in (POOLED, _station_of(key))]
 
 
-def _draw(segments: Mapping[str, pd.DataFrame], request: Request) -> tuple[dict[tuple[str, str], Drawn], list[str]]:
-    """Draw segments at each station, and say which station covers how many windows; one that covers too few is out."""
+def _draw(
+    segments: Mapping[str, pd.DataFrame], request: Request
+) -> tuple[dict[tuple[str, str], Drawn], dict[str, int], list[str]]:
+    """Draw segments at each station; how many windows it stands for; lines on those that cover few, or too few."""
     windows = request.windows
     begin, end = times_us(windows["start"]), times_us(windows["end"])
     drawn: dict[tuple[str, str], Drawn] = {}
-    lines = []
+    asked, lines = {}, []
     for station, table in segments.items():
         mine = np.ones(len(windows), dtype=bool) if request.near is None else request.near(station)
         if not mine.any():
@@ -232,6 +237,7 @@ def _draw(segments: Mapping[str, pd.DataFrame], request: Request) -> tuple[dict[
         valid = table["reason"].eq("").to_numpy()
         found = draw_segments(starts, valid, order, (begin, end, counts))
         covered, most = len(found.rows), int(mine.sum())
+        asked[station] = most
         if covered < most:
             said = f"{station or 'the traces'}: {covered} of {most} windows have enough valid segments"
             lines.append(said if covered >= LEAST_COVER * most else f"{said}; left out")
@@ -241,7 +247,7 @@ def _draw(segments: Mapping[str, pd.DataFrame], request: Request) -> tuple[dict[
         if request.spans is not None and station in request.spans:
             unshaken = valid & ~touched(starts, request.spans[station])
             drawn[MASKED, station] = draw_segments(starts, unshaken, order, (begin, end, counts))
-    return drawn, lines
+    return drawn, asked, lines
 
 
 def _few_traces(table: pd.DataFrame | None, request: Request) -> str:

@@ -322,6 +322,8 @@ def _ranked_outside(coded: _Coded, asked: Integers, zone: Integers) -> Floats:
     Sorted once a row, the ranks of a zone answer for all k; a row's number in front makes all rows one sorted list.
     """
     missing = len(coded.up_to) - 1
+    if not missing:  # a station that stands for no window of this place
+        return np.full(asked.shape, np.nan)
     order = np.argsort(coded.code[zone], axis=1)
     zone = np.take_along_axis(zone, order, axis=1)
     rows = np.arange(len(asked), dtype=np.int64)[:, None] * (missing + 2)
