@@ -18,7 +18,7 @@ from seisprobe.catalog import distance_km
 from seisprobe.embedding.executors import choose_executor
 from seisprobe.embedding.store import open_store, stores
 from seisprobe.errors import StudyError
-from seisprobe.planning import check, modalities_of, waveform_rows
+from seisprobe.planning import check, leave_out, modalities_of, waveform_rows
 from seisprobe.study import load_study
 from support.dataselect_server import RealServer, StationService, WaveformCentre, inventory_of, lacking_server
 from support.embeddings import tiny_encoder
@@ -230,6 +230,15 @@ def test_more_segments_than_a_window_holds_are_refused_at_once() -> None:
     with pytest.raises(StudyError, match=r"per_window = 120 does not fit into windows of 2 h, which hold 119 whole"):
         check(Seen(per_window=120).study())
     check(Seen(per_window=119).study())
+    with pytest.raises(StudyError, match=r"per_window = 60 does not fit into windows of 1 h, which hold 59 whole"):
+        check(Seen(per_window=60, windows={"hours": [2], "layouts": ["until-event", "at-lead"]}).study())
+
+
+def test_leaving_everything_out_is_refused() -> None:
+    study = Seen(modalities=("seisclip", "catalog+seisclip")).study()
+    with pytest.raises(StudyError, match="--without seisclip: no modality of this study is left"):
+        leave_out(study, ["seisclip"])
+    assert [m.name for m in leave_out(Seen().study(), ["seisclip"]).modality] == ["catalog", "amplitude"]
 
 
 def test_an_encoder_without_weights_is_one_line_and_can_be_left_out(tmp_path: Path, seen: Path) -> None:

@@ -20,9 +20,8 @@ from seisprobe.errors import DataFileError, SeisprobeError, SourceError
 from seisprobe.evaluation.cells import generator
 from seisprobe.fetching import archive_of, data_centre, waveform_query
 from seisprobe.modalities import WIDTH
-from seisprobe.observing import encoders_of, needs_waveforms
-from seisprobe.planning import Plan, modalities_of, tabled, waveform_rows
-from seisprobe.samples import touched_days
+from seisprobe.observing import encoders_of, needs_waveforms, number_of_networks
+from seisprobe.planning import Plan, modalities_of, waveform_rows
 from seisprobe.sources.fdsn_waveforms import plan_fetch
 from seisprobe.sources.retry import Patience
 from seisprobe.sources.waveforms import ContinuousSource, Query, StationDay, open_waveform_source
@@ -99,7 +98,7 @@ def waveform_costs(study: Study, plan: Plan, folder: Path) -> Costs | None:
     looked, drawn = _segments(study, rows, counts, units)
     speeds, more = _seconds_a_segment(study)
     passes = 1 + len(speeds)
-    widths = {use: NUMBERS.get(use, WIDTH) * (_networks(study) if use == "random" else 1) for use in speeds}
+    widths = {use: NUMBERS.get(use, WIDTH) * (number_of_networks(study) if use == "random" else 1) for use in speeds}
     rows_made = len(rows) * len(stations)
     statistics = rows_made * 4 * sum(widths.values())
     seconds = passes * day_s * len(units) + segment_s * (looked + (passes - 1) * drawn)
@@ -210,15 +209,15 @@ def _segments(study: Study, rows: pd.DataFrame, counts: np.ndarray, units: list[
 
 def _covered(rows: pd.DataFrame, units: list[StationDay]) -> dict[str, int]:
     """Return how many windows each station has all days of."""
-    days: dict[str, set[str]] = {}
+    first, last = times_us(rows["start"]) // DAY_US, (times_us(rows["end"]) - 1) // DAY_US
+    origin, n = int(first.min()), int(last.max() - first.min()) + 1
+    there: dict[str, np.ndarray] = {}
     for unit in units:
-        days.setdefault(f"{unit.network}.{unit.station}", set()).add(unit.day)
-    touched = [set(touched_days(rows.iloc[i : i + 1])) for i in range(len(rows))]
-    return {station: sum(window <= own for window in touched) for station, own in sorted(days.items())}
-
-
-def _networks(study: Study) -> int:
-    return sum(name.startswith("random_encoder_") for name in tabled(modalities_of(study)))
+        own = there.setdefault(f"{unit.network}.{unit.station}", np.zeros(n + 1, dtype=np.int64))
+        own[1 + int(np.datetime64(unit.day, "D").astype(np.int64)) - origin] = 1
+    totals = {station: np.cumsum(own) for station, own in sorted(there.items())}
+    low, high = first - origin, last - origin + 1
+    return {station: int((total[high] - total[low] == high - low).sum()) for station, total in totals.items()}
 
 
 def _seconds_a_segment(study: Study) -> tuple[dict[str, float], list[str]]:

@@ -38,12 +38,16 @@ def needs_waveforms(study: Study) -> bool:
     return study.waveforms is not None and any(m.sampled for m in modalities_of(study).values())
 
 
+def number_of_networks(study: Study) -> int:
+    """Return how many networks of random weights a study runs."""
+    return sum(name.startswith("random_encoder_") for name in modalities_of(study))
+
+
 def encoders_of(study: Study) -> dict[str, dict[str, Any]]:
     """Return the encoders that a study's modalities read, by use: arguments of `seisclip.make_encoder`."""
     assert study.encoder is not None
     modalities = tabled(modalities_of(study))
     uses = {modality.encoder for modality in modalities.values() if modality.encoder}
-    seeds = sum(name.startswith("random_encoder_") for name in modalities)
     how = study.encoder.model_dump(include={"precision", "backend", "batch", "threads"})
     own = study.encoder.model_dump(include={"name", "weights"}) | how
     if study.encoder.name == "band_energy":
@@ -54,21 +58,20 @@ def encoders_of(study: Study) -> dict[str, dict[str, Any]]:
         "seisclip": own,
         METADATA: own,
         "amplitude": {"name": "band_energy"},
-        "random": {"name": "random_encoder", "seeds": list(range(seeds)), **how},
+        "random": {"name": "random_encoder", "seeds": list(range(number_of_networks(study))), **how},
     }
     return {use: made[use] for use in sorted(uses)}
 
 
 def settle(study: Study) -> Study:
-    """Return a study with precision, backend and threads of its encoder decided on this machine.
+    """Return a study of waveforms with precision, backend and threads of its encoder decided on this machine.
 
     Raises
     ------
     SeisprobeError
         An encoder that cannot be made: no weights, no torch.
     """
-    if not needs_waveforms(study) or study.encoder is None:
-        return study
+    assert study.encoder is not None
     from seisprobe.seisclip import make_encoder
 
     decided: dict[str, Any] = {}

@@ -24,7 +24,7 @@ from seisprobe.setting import Rates, Setting, fit_places
 from seisprobe.sources.centre import checked_service
 from seisprobe.sources.waveforms import WAVEFORM_SOURCES, Query
 from seisprobe.study import Study
-from seisprobe.windows import check_mainshocks, check_period, places, plan_mainshocks, plan_windows
+from seisprobe.windows import check_mainshocks, check_period, places, plan_mainshocks, plan_windows, window_length_h
 
 __all__ = [
     "Plan",
@@ -96,6 +96,8 @@ def leave_out(study: Study, names: Iterable[str]) -> Study:
     made_of = {"seisclip_masked": "seisclip", "seisclip_residual": "seisclip"} if "seisclip" in gone else {}
     entries = {m.name: m for m in study.modality}
     kept = [n for n in known if not gone & {n, *n.split("+"), made_of.get(n, n)}]
+    if not kept:
+        raise StudyError(f"--without {', '.join(sorted(gone))}: no modality of this study is left")
     chosen = tuple(entries.get(n) or ModalityOptions(name=n) for n in kept)
     return study.model_copy(update={"modality": chosen}) if gone else study
 
@@ -189,7 +191,8 @@ def _check_waveforms(study: Study) -> None:
         Segmenting(study.segments.hop_s, study.segments.max_gap_s)
     except InputError as error:
         raise StudyError(f"[waveforms] {error}") from None
-    shortest, per_window = min(study.windows.hours), study.segments.per_window
+    per_window = study.segments.per_window
+    shortest = min(window_length_h(study, layout, h) for layout in study.windows.layouts for h in study.windows.hours)
     most = int((3600 * shortest - LENGTH_S) // study.segments.hop_s)  # of a window that ends off the grid
     if per_window > most and scheme in CONTINUOUS:
         raise StudyError(

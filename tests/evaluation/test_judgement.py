@@ -13,10 +13,10 @@ from scipy.stats import kstest
 from seisprobe.catalog import times_us
 from seisprobe.errors import StudyError
 from seisprobe.evaluation.grid import align, rank, read_scores
-from seisprobe.evaluation.judgement import evaluate, primary_key
+from seisprobe.evaluation.judgement import _claims, evaluate, primary_key
 from seisprobe.evaluation.nulls import one_sided_p
 from seisprobe.evaluation.shared_draws import make_grids, make_nulls
-from seisprobe.modalities import MODALITIES
+from seisprobe.modalities import MODALITIES, join
 from seisprobe.planning import compute_features
 from seisprobe.windows import HOUR_US
 from support.worlds import ar1, hour_of, modality_of, planned, series_table, study_of, tables_of, window_table
@@ -515,3 +515,14 @@ def test_at_etas_further_members_of_a_block_follow_another_real_mainshock_by_day
     assert ((apart > distance) & (apart <= 240)).all()
     far = np.abs(drawn["etas"][:, 0, None] - shocks[None, :]).min(axis=1)
     assert far.max() > 240  # first members fall anywhere
+
+
+@pytest.mark.parametrize(
+    ("name", "catalog", "events"),
+    [("catalog", True, False), ("catalog+seisclip", True, True), ("seisclip", False, True),
+     ("catalog+seisclip_masked", True, False), ("seisclip_residual", False, False), ("amplitude", False, True)],
+)  # fmt: skip
+def test_a_discovery_says_what_it_rests_on(name, catalog, events):
+    claims = "; ".join(_claims(join(name, MODALITIES) if "+" in name else MODALITIES[name], name))
+    assert ("beyond this ETAS fit" in claims) == catalog
+    assert ("seisclip_masked and seisclip_residual" in claims) == events

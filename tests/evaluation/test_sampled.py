@@ -12,10 +12,12 @@ from seisprobe import planning
 from seisprobe.calibration import world_study
 from seisprobe.catalog import Catalog, times_us
 from seisprobe.etas import FitOptions
-from seisprobe.evaluation.comparisons import Comparison
+from seisprobe.evaluation.comparisons import Comparison, compare
+from seisprobe.evaluation.grid import align
 from seisprobe.evaluation.judgement import Tables, evaluate
+from seisprobe.evaluation.multivariate import ManyColumns
 from seisprobe.evaluation.novelty import regress_out
-from seisprobe.evaluation.sanity import day_night_auc
+from seisprobe.evaluation.sanity import day_night_auc, post_event_novelty
 from seisprobe.evaluation.scores import percentiles
 from seisprobe.evaluation.shared_draws import make_grounds
 from seisprobe.modalities import MODALITIES, join
@@ -187,6 +189,35 @@ def test_the_hours_after_are_judged_by_the_novelty_of_what_was_seen():
         found = evaluate(primary(study, "seen"), replace(tables, features={"seen": shown}, modalities={"seen": spec}))
         assert found.post_event_auc == (pytest.approx(expected, abs=0.02) if expected else None)
         assert found.verdicts[found.primary].rule != 1
+
+
+def test_the_hours_after_are_ranked_among_hours_of_the_uniform_sample_alone():
+    study = study_of(DAYS, 100, hours=(1.0,), windows={"background_count": 40})
+    plan, _ = planned(study)
+    hours = plan.windows.loc[plan.windows["kind"].isin(("background", "post"))].reset_index(drop=True)
+    ids = hours.loc[hours["kind"].eq("background"), "window_id"].to_numpy()
+    uniform, etas = ids[:40], ids[200:240]
+    rng = np.random.default_rng(0)
+    values = {name: rng.normal(size=3) for name in (*uniform, *etas)}
+    values |= {name: rng.normal(size=3) + 6 for name in hours.loc[hours["kind"].eq("post"), "window_id"]}
+    values |= {name: rng.normal(size=3) + 60 * rng.choice([-1, 1]) for name in etas}  # far out, and not asked
+    table = pd.DataFrame(
+        [{"window_id": n, "station": "S1", **dict(zip("xyz", v, strict=True))} for n, v in values.items()]
+    )
+    samples = pd.DataFrame({"window_id": [*uniform, *etas], "background": ["uniform"] * 40 + ["etas"] * 40,
+                            "mainshock": "", "weight": 1.0})  # fmt: skip
+    many = [ManyColumns(align(hours, table), ("x", "y", "z"), by_deviation=False)]
+    assert post_event_novelty(study, hours, samples, many) == pytest.approx(1.0)
+
+
+def test_a_comparison_without_any_draw_has_no_p():
+    study, _, tables, _ = sampled(draws=99)
+    specs = {**tables.modalities, "base": modality_of(3, baseline=True)}
+    features = {"seen": tables.features["seen"], "base": tables.features["seen"]}
+    result = evaluate(primary(study, "seen"), replace(tables, features=features, modalities=specs))
+    cells = [replace(c, drawn=np.full((9, 3), np.nan)) for c in result.cells]
+    (found,) = compare(study, cells, result.headline, specs)
+    assert (found.p, found.word, found.delta_auc) == (None, "CANNOT SAY", 0.0)
 
 
 @pytest.mark.parametrize(("effect", "low", "high"), [(0.0, 0.35, 0.65), (3.0, 0.95, 1.0)])

@@ -149,11 +149,9 @@ def observe(
     wanted = _wanted(opened.units(query), request.windows, recipe.segmenting.hop_s) if continuous else None
     log.info("waveforms: looking at %s", "all traces" if wanted is None else f"{len(wanted)} station-days")
     looked = scan(source, query, root, recipe, wanted=wanted, executor=executor, progress=progress)
-    for problem in looked.problems:
-        log.warning("%s", problem)
     segments = _by_station(looked.store, request.seed, pooled=not continuous)
     drawn, asked, lines = _draw(segments, request)
-    for line in lines:
+    for line in (*looked.problems, *lines):
         log.warning("%s", line)
     if not drawn:
         why = "; ".join(lines) or "it holds nothing of these stations and times"

@@ -74,11 +74,12 @@ def _difference(study: Study, a: Cell, others: Sequence[Cell], name: str) -> Com
     """Return ΔAUC over the mainshocks that all cells have, with its p over the same draws."""
     both = np.all([a.used, *(b.used for b in others)], axis=0)
     delta = float(np.mean(a.u[both] - _mean([b.u for b in others])[both])) if both.any() else float("nan")
-    p, word = None, "CANNOT SAY"
+    p, word, null = None, "CANNOT SAY", None
     drawn = [b.drawn for b in others if b.drawn is not None]
     if both.any() and a.drawn is not None and len(drawn) == len(others):
         null = null_auc(a.drawn, both) - _mean([null_auc(d, both) for d in drawn])
         null = null[np.isfinite(null)]
+    if null is not None and len(null):
         p = one_sided_p(delta, null)
         word = adds_word(p, float(np.quantile(null, 0.95)), float(null.std()), study.evaluation.alpha)
     return Comparison(a.modality, name, a.score, a.hours, a.background, delta, p, word)

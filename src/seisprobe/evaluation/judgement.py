@@ -36,6 +36,8 @@ __all__ = [
 
 Key = tuple[str, str, float, str, str]
 CATALOG_CLAIMS = ("beyond this ETAS fit", "from revised magnitudes and locations")
+EVENTS_SEEN = "catalogued events are in these waveforms: see seisclip_masked and seisclip_residual"
+WITHOUT_EVENTS = ("seisclip_masked", "seisclip_residual")
 
 
 @dataclass(frozen=True)
@@ -455,6 +457,13 @@ def _without_station(cell: Cell) -> dict[str, float]:
     return found
 
 
+def _claims(modality: Modality, name: str) -> tuple[str, ...]:
+    """Return what a discovery by a modality would rest on."""
+    parts = modality.parts or (name,)
+    seen = modality.sampled and not set(parts) & set(WITHOUT_EVENTS)
+    return (*(CATALOG_CLAIMS if "catalog" in parts else ()), *((EVENTS_SEEN,) if seen else ()))
+
+
 def _p_of(judging: _Judging, key: Key) -> float | None:
     """Return the p that a word is read from: p_pseudo of the primary cell, the adjusted one of any other."""
     if key == judging.primary:
@@ -487,6 +496,6 @@ def _evidence(judging: _Judging, cell: Cell, controls: Mapping[str, Cell]) -> Ev
         uniform=uniform,
         detectable=cell.detectable(options.alpha / tests),
         why_no_auc=cell.why_null.get("auc") or cell.why_null.get("p_pseudo", ""),
-        claims=CATALOG_CLAIMS if cell.modality.split("+")[0] == "catalog" else (),
+        claims=_claims(judging.tables.modalities[cell.modality], cell.modality),
         caveats=judging.tables.caveats if judging.headline == "etas" else (),
     )

@@ -104,8 +104,7 @@ def pseudo_draws(
             place = np.searchsorted(own, own[low] + rng.random(wanted) * total, side="right") - 1
             chosen[:, k] = np.clip(place, 0, len(ends) - 1)
         kept.append(chosen[good])
-        wanted -= int(good.sum())
-        if wanted <= 0:
+        if (wanted := wanted - int(good.sum())) <= 0:
             break
     return np.concatenate(kept)
 

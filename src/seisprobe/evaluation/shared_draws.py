@@ -83,7 +83,7 @@ def make_grounds(
         return ground, ground
     there = set(samples["background"])
     reasons = {name: dict(why) for name, why in why_none.items()}
-    lacking = {name: {("", 0.0, ""): NOT_SAMPLED} for name in whole_names(whole) - there}
+    lacking = {name: {("", 0.0, ""): NOT_SAMPLED} for name in _names(whole) - there}
     made = make_grids(study, windows, samples, reasons | lacking)
     sampled = {where: replace(grid, sampled=True) for where, grid in made.items()}
     nulls: dict[Where, Nulls] = {}
@@ -96,7 +96,7 @@ def make_grounds(
     )
 
 
-def whole_names(grids: Mapping[Where, Grid]) -> set[str]:
+def _names(grids: Mapping[Where, Grid]) -> set[str]:
     """Return the backgrounds that any grid has windows of."""
     return {name for grid in grids.values() for name in grid.weights}
 

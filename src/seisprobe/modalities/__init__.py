@@ -24,7 +24,6 @@ __all__ = ["MODALITIES", "WIDTH", "Modality", "NoOptions", "SeedOptions", "join"
 
 Features = Callable[[Setting], pd.DataFrame]
 WIDTH = 384  # numbers of one SeisCLIP vector
-BAND_ENERGY = {"name": "band_energy"}
 
 
 class NoOptions(Options):
