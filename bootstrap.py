@@ -16,7 +16,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 VENV = os.path.join(HERE, ".venv")
 BIN = os.path.join(VENV, "Scripts" if os.name == "nt" else "bin")
 STAMP = os.path.join(VENV, "seisprobe-installed")
-EXTRAS = {"demo": "", "test": "[test]", "setup": "[test]"}
+EXTRAS = {"demo": "[waveforms]", "test": "[test]", "setup": "[test]"}
 
 
 def fail(message, status=1):

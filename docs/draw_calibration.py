@@ -13,6 +13,13 @@ from matplotlib.figure import Figure
 
 HERE = Path(__file__).parent
 KINDS = ("stationary", "daily", "drift", "confounder")
+WAVEFORM_KINDS = ("clean", "gain-listed", "gain-unlisted", "outages", "hours", "slow-drift")
+WAVEFORM_ROWS = {
+    "naive": "naive: AUC above Bates",
+    "p_pseudo_uniform": "p_pseudo at uniform",
+    "p_pseudo": "p_pseudo, primary cell",
+    "word_detected": "word DETECTED",
+}
 ROWS = {
     "naive_label_shuffle": "naive: labels shuffled",
     "naive_delong": "naive: DeLong",
@@ -48,6 +55,17 @@ def table(found: dict[str, dict[str, object]], part: str = "") -> list[str]:
     return lines
 
 
+def waveform_table(found: dict[str, dict[str, object]]) -> list[str]:
+    """Return a Markdown table of worlds of waveforms, one line a kind: rates, then the words of significant cells."""
+    heads = ["kind", *WAVEFORM_ROWS.values(), "significant cells, by word"]
+    lines = ["| " + " | ".join(heads) + " |", "| --- |" + " --- |" * (len(heads) - 1)]
+    for kind, rates in found.items():
+        words = ", ".join(f"{n} {word}" for word, n in rates["significant"].items())
+        cells = [percent(rates["rates"][name]) for name in WAVEFORM_ROWS]
+        lines.append(f"| {kind} ({rates['worlds']}) | " + " | ".join(cells) + f" | {words} |")
+    return lines
+
+
 def draw(found: dict[str, dict[str, object]]) -> None:
     """Draw the rates with their intervals, naive against ours."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
@@ -74,8 +92,11 @@ def main() -> None:
     found = {kind: read[kind] for kind in KINDS if kind in read}
     draw(found)
     lines = ["all", *table(found), "", "blocks apart", *table(found, "blocks_apart"), "", "merged"]
-    lines += [*table(found, "blocks_merged"), "", "power"]
+    lines += [*table(found, "blocks_merged"), "", "waveforms"]
+    lines += [*waveform_table({kind: read[kind] for kind in WAVEFORM_KINDS if kind in read}), "", "power"]
     for name, rates in read.items():
+        if "blocks_apart" not in rates:
+            continue
         power = rates["blocks_apart"]["power_uniform"]
         size = f"{name}: K {rates['mainshocks']}, size {rates['size']:g}"
         lines.append(f"{size}: {power}; at etas {percent(rates['rates']['p_pseudo'])}; {rates['words']}")

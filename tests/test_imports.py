@@ -21,7 +21,7 @@ ROOMS = (
     "embedding", "setting", "backgrounds", "vectors", "modalities", "samples", "evaluation", "planning", "synthetic",
     "sensitivity", "result", "folder", "intake", "fetching", "observing", "costs", "report", "pipeline", "foretell",
     "status",
-    "simulation", "demo", "calibration", "training", "cli", "__main__",
+    "simulation", "presets", "demo", "calibration", "training", "cli", "__main__",
 )  # fmt: skip
 DESIGN = (
     "errors", "study", "catalog", "etas", "sources", "windows", "seisclip", "embedding", "modalities", "evaluation",

@@ -1,93 +1,311 @@
-"""`seisprobe demo`: a world with a known answer, written as files, and the ordinary study on it."""
+"""`seisprobe simulate` and `seisprobe demo`: a world with a known answer, as files, and the ordinary study on it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from seisprobe import pipeline
+from seisprobe import __version__, pipeline
+from seisprobe.catalog import Integers, times_us
+from seisprobe.embedding.executors import Executor, serial
+from seisprobe.errors import FolderError, InputError
 from seisprobe.folder import claim
-from seisprobe.simulation.catalog import CatalogWorld, SimulatedMainshock, simulate_catalog
+from seisprobe.intake import read_catalog
+from seisprobe.planning import make_plan, waveform_rows
+from seisprobe.presets import find_preset, make_world, right_words, study_of_world
+from seisprobe.simulation.precursors import Precursor
+from seisprobe.simulation.stations import listed_stations, stations_around
+from seisprobe.simulation.world import (
+    World,
+    archive_bytes,
+    check_disk,
+    make_catalog,
+    make_days,
+    station_days,
+    truth_of,
+    write_stations,
+)
 from seisprobe.sources.files import write_fdsn_text
 from seisprobe.storage import strict_json, write_bytes
-from seisprobe.study import Study, study_from_dict
+from seisprobe.study import Study, load_study, study_from_dict
 
-__all__ = ["run_demo"]
+__all__ = ["Request", "right_line", "run_demo", "simulate", "world_lines"]
 
-# Origin times, magnitudes and places of INGV's catalog: the world's mainshocks come when the real ones came.
-MAINSHOCKS = (
-    ("Amatrice", "2016-08-24T01:36:32Z", 6.0, 42.6983, 13.2335),
-    ("Visso", "2016-10-26T19:18:07.42Z", 5.9, 42.9048, 13.0902),
-    ("Norcia", "2016-10-30T06:40:17.32Z", 6.5, 42.8303, 13.1092),
-)
-REGION = {"min_latitude": 41.5, "max_latitude": 44.0, "min_longitude": 11.5, "max_longitude": 14.5}
-ANSWER = "no precursor: before the mainshocks there is only chance and, before the third, the aftershocks of the second"
+log = logging.getLogger("seisprobe")
+Progress = Callable[[float, str], None]
+DAY_US, MARGIN_US = 86_400_000_000, 60_000_000
+SMALLEST = -3.0
 
 
-def demo_study(folder: Path, seed: int) -> Study:
-    """Return the demo's study: the Norcia study on the world's own catalog file."""
-    return study_from_dict(
-        {
-            "study": {
-                "name": "seisprobe-demo",
-                "seed": seed,
-                "start": "2016-01-01T00:00:00Z",
-                "end": "2018-01-01T00:00:00Z",
-                "region": REGION,
-            },
-            "catalog": {"source": f"file:{(folder / 'catalog.txt').resolve()}", "min_magnitude": 2.5},
-            "mainshock": [
-                {"name": name, "time": time, "magnitude": magnitude, "latitude": latitude, "longitude": longitude}
-                for name, time, magnitude, latitude, longitude in MAINSHOCKS
-            ],
-            "evaluation": {"primary": {"hours": 24}, "synthetic_catalogs": 0},
-        }
-    )
-
-
-def run_demo(
-    folder: Path, *, seed: int = 0, progress: Callable[[float, str], None] | None = None
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Make the world in a folder, unless it is there, and run the study on it.
+@dataclass(frozen=True)
+class Request:
+    """What world is asked for.
 
     Parameters
     ----------
-    folder : Path
-        The study folder; the world's ``catalog.txt`` and ``truth.json`` stand in it.
+    preset : str
     seed : int
-        Of the world and of the study.
+    precursor : Precursor, optional
+    confounder : str
+        "" for none.
+    stations : str
+        How many, or NET.STA, … of `inventory`; "" for the preset's.
+    inventory : Path, optional
+        StationXML.
+    days : int, optional
+        Days of continuous record, the last one that after the last mainshock; None: only where the study looks.
+    catalog : Path, optional
+        A real catalog instead of a simulated one.
+    encoder : str
+        Of the study: random_encoder, or band_energy where there is no torch; "" for what this machine has.
+    """
+
+    preset: str = "norcia"
+    seed: int = 0
+    precursor: Precursor | None = None
+    confounder: str = ""
+    stations: str = ""
+    inventory: Path | None = None
+    days: int | None = None
+    catalog: Path | None = None
+    encoder: str = ""
+
+
+def simulate(
+    request: Request, out: Path, *, executor: Executor = serial, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Write a world into a folder, unless it is there: catalog, waveforms, StationXML, its study, the truth.
+
+    Parameters
+    ----------
+    request : Request
+    out : Path
+        ``catalog.txt``, ``waveforms/`` (SDS and ``stations.xml``), ``world.toml`` (the study), ``truth.json`` (last).
+    executor : Executor
+        Makes the station-days; changes no byte.
     progress : callable, optional
+
+    Returns
+    -------
+    dict
+        The truth.
+
+    Raises
+    ------
+    InputError
+        What does not exist: preset, confounder, station; days that are none.
+    FolderError
+        A folder that holds another world.
+    StorageError
+        A disk too small.
+    """
+    preset = find_preset(request.preset)
+    if request.days is not None and request.days < 1:
+        raise InputError(f"--days {request.days}: give 1 or more, or leave it out to record what the study looks at")
+    if request.catalog is not None and request.precursor is not None and request.precursor.kind in ("rate", "b-value"):
+        raise InputError(f"--precursor {request.precursor}: goes into a simulated catalog; leave --catalog out")
+    world = make_world(preset, request.seed, request.precursor, request.confounder)
+    world = _with_stations(world, request)
+    study = _study(request, world, out)
+    asked = _asked(request, world)
+    _same_world(out, asked)
+    with claim(out, study):
+        write_bytes(out / "world.json", strict_json(asked).encode())
+        if (out / "truth.json").is_file():  # written last: where it is, the world is whole
+            return _truth(out)
+        events = _events(request, study, world)
+        if request.catalog is None:
+            write_fdsn_text(events, out / "catalog.txt")
+        days = station_days(world, _spans(study, request, world))
+        check_disk(out, days)
+        log.info(
+            "simulation: %d events, %d station-days with waveforms, about %.1f GB", len(events), len(days),
+            archive_bytes(days) / 1e9,
+        )  # fmt: skip
+        write_stations(world, out / "waveforms")
+        made = _Making(world, events, out / "waveforms")
+        for number, _ in enumerate(executor(made, days), start=1):
+            if progress:
+                progress(number / len(days), "simulating seismograms")
+        _write_study(request, world, out)
+        words = right_words(preset, request.precursor, request.confounder)
+        truth = {"preset": preset.name, "answer": _answer(world), "right_words": words,
+                 "power": _power(preset, request.precursor), **truth_of(world, events)}  # fmt: skip
+        write_bytes(out / "truth.json", strict_json(truth).encode())
+    return _truth(out)
+
+
+@dataclass(frozen=True)
+class _Making:
+    """The work of an executor: station-days to samples written; a worker of another process gets a copy."""
+
+    world: World
+    events: pd.DataFrame
+    root: Path
+
+    def __call__(self, days: Any) -> Any:
+        return make_days(self.world, self.events, self.root, days)
+
+
+def _with_stations(world: World, request: Request) -> World:
+    if not request.stations:
+        return world
+    names = [name.strip() for name in request.stations.split(",")]
+    if request.inventory is not None:
+        found: Sequence[Any] = listed_stations(request.inventory, names)
+    elif len(names) == 1 and names[0].lstrip("-").isdigit():
+        shocks = world.catalog.mainshocks
+        north, east = (float(np.mean([getattr(m, key) for m in shocks])) for key in ("latitude", "longitude"))
+        found = stations_around(int(names[0]), north, east)
+    else:
+        raise InputError(
+            f"--stations {request.stations}: give a number, or name the StationXML of these stations with --inventory"
+        )
+    return replace(world, stations=tuple(found))
+
+
+def _asked(request: Request, world: World) -> dict[str, Any]:
+    """Return what a world depends on, to be told from another."""
+    return {
+        "seisprobe": __version__,
+        "preset": request.preset,
+        "seed": request.seed,
+        "precursor": str(world.precursor or "none"),
+        "confounder": request.confounder or "none",
+        "stations": [f"{s.name} {s.latitude} {s.longitude} {s.counts_per_m_s:g}" for s in world.stations],
+        "days": request.days or "where the study looks",
+        "catalog": request.catalog.name if request.catalog else "simulated",
+    }
+
+
+def _same_world(out: Path, asked: dict[str, Any]) -> None:
+    try:
+        known = json.loads((out / "world.json").read_bytes())
+    except (OSError, ValueError):
+        return
+    if known != asked:
+        differs = ", ".join(f"{key} ({known.get(key)} → {asked[key]})" for key in asked if known.get(key) != asked[key])
+        raise FolderError(f"{out}: holds another world ({differs}); name another folder with --out")
+
+
+def _study(request: Request, world: World, out: Path) -> Study:
+    """Return the world's study with absolute paths, as `load_study` returns what is written beside the world."""
+    raw = _raw_study(request, world)
+    folder = out.resolve()
+    if request.catalog is None:
+        raw["catalog"]["source"] = f"file:{folder / 'catalog.txt'}"
+    raw["waveforms"]["source"] = f"sds:{folder / 'waveforms'}"
+    return study_from_dict(raw)
+
+
+def _raw_study(request: Request, world: World) -> dict[str, Any]:
+    catalog = "file:catalog.txt" if request.catalog is None else f"file:{request.catalog.resolve()}"
+    encoder = request.encoder or ("random_encoder" if find_spec("torch") else "band_energy")
+    return study_of_world(find_preset(request.preset), world, catalog, encoder)
+
+
+def _write_study(request: Request, world: World, out: Path) -> None:
+    import tomli_w
+
+    text = tomli_w.dumps(_raw_study(request, world))
+    write_bytes(
+        out / "world.toml", f"# The study that looks at this world: seisprobe run world.toml\n\n{text}".encode()
+    )
+
+
+def _events(request: Request, study: Study, world: World) -> pd.DataFrame:
+    """Return the events that shake the stations: all of them, those too small for the study too."""
+    if request.catalog is None:
+        return make_catalog(world)
+    assert study.catalog is not None
+    everything = study.catalog.model_copy(update={"min_magnitude": SMALLEST})
+    return read_catalog(study.model_copy(update={"catalog": everything}), None)[0].events
+
+
+def _spans(study: Study, request: Request, world: World) -> Integers:
+    """Return when there are to be waveforms: some days, or where the study's windows look."""
+    if request.days:
+        end = (max(m.time_us for m in world.catalog.mainshocks) // DAY_US + 2) * DAY_US
+        return np.array([[end - request.days * DAY_US, end]], dtype=np.int64)
+    catalog, _ = read_catalog(study, None)
+    rows, _ = waveform_rows(study, make_plan(study, catalog))
+    return np.column_stack([times_us(rows["start"]) - MARGIN_US, times_us(rows["end"]) + MARGIN_US])
+
+
+def _truth(out: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((out / "truth.json").read_bytes())
+    return found
+
+
+def _power(preset: Any, precursor: Precursor | None) -> dict[str, Any] | None:
+    """Return how often a precursor of this size was detected, where that was measured before."""
+    size, detected, tried = preset.power
+    if precursor is None or precursor.kind != "tremor" or precursor.size != size:
+        return None
+    return {"size": size, "detected": detected, "tried": tried}
+
+
+def _answer(world: World) -> str:
+    """Return the truth in a sentence."""
+    precursor, k = world.precursor, len(world.catalog.mainshocks)
+    if precursor is None:
+        said = "no precursor: before the mainshocks there is only chance and the aftershocks of earlier events"
+    else:
+        where = f"in the last {precursor.hours:g} h before each of the {k} mainshocks"
+        said = {
+            "tremor": f"a tremor {where}: noise between 2 and 8 Hz is {precursor.size:g} dB louder at every station,"
+            " and no catalog can see it",
+            "repeaters": f"alike small events {where}, {precursor.size:g} times the noise and in no catalog",
+            "rate": f"{precursor.size:g} times the mean rate of events is added {where}",
+            "b-value": f"the b-value is lower by {precursor.size:g} in the 30 days before each of the {k} mainshocks",
+        }[precursor.kind]
+    return f"{said}; and a confounder: {world.confounder}" if world.confounder else said
+
+
+def right_line(result: dict[str, Any], truth: dict[str, Any]) -> str:
+    """Return whether a study said what is true of its world.
+
+    Examples
+    --------
+    >>> right_line({"verdict": {"word": "DETECTED"}}, {"right_words": ["INCONCLUSIVE"]})
+    'not the right word, which would be INCONCLUSIVE'
+    """
+    right = truth["right_words"] or ()
+    if result["verdict"]["word"] in right:
+        return "the right word"
+    return f"not the right word, which would be {' or '.join(right)}" if right else "no word is known to be right here"
+
+
+def world_lines(truth: dict[str, Any], out: Path) -> list[str]:
+    """Return what a person is told of a world that was made."""
+    right = truth["right_words"]
+    lines = [f"truth: {truth['answer']}"]
+    if right:
+        lines.append(f"the right word of its study would be {' or '.join(right)}")
+    return [*lines, f"run its study: seisprobe run {out / 'world.toml'}"]
+
+
+def run_demo(
+    request: Request, out: Path, *, executor: Executor = serial, progress: Progress | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Make a world in a folder, unless it is there, and run its study in the same folder.
 
     Returns
     -------
     result, truth : dict
     """
-    study = demo_study(folder, seed)
-    with claim(folder, study):
-        if not (folder / "truth.json").exists():  # written last: where it is, the world is whole
-            world = _world(study)
-            events = simulate_catalog(world, np.random.default_rng([seed, 1]))
-            write_fdsn_text(events, folder / "catalog.txt")
-            truth = {"seed": seed, "precursor": None, "answer": ANSWER, "events": len(events), **_laws(world)}
-            write_bytes(folder / "truth.json", strict_json(truth).encode())
-    result = pipeline.run(study, out=folder, progress=progress)
-    return result, json.loads((folder / "truth.json").read_text())
-
-
-def _world(study: Study) -> CatalogWorld:
-    start, end = (int(t.timestamp()) * 1_000_000 for t in (study.study.start, study.study.end))
-    year = 365 * 86_400_000_000  # history before the study, as a real catalog has it
-    mainshocks = [
-        SimulatedMainshock(m.name, round(m.time.timestamp() * 1e6), m.magnitude, m.latitude or 0.0, m.longitude or 0.0)
-        for m in study.mainshock
-    ]
-    return CatalogWorld(start - year, end, tuple(REGION.values()), mainshocks)  # type: ignore[arg-type]
-
-
-def _laws(world: CatalogWorld) -> dict[str, Any]:
-    names = ("mc", "b", "rate_per_day", "productivity", "c_days", "p", "spread_km")
-    return {name: getattr(world, name) for name in names}
+    truth = simulate(request, out, executor=executor, progress=progress)
+    if not find_spec("torch"):
+        log.warning(
+            "no torch: band energies stand for embeddings; pip install 'seisprobe[waveforms]' for SeisCLIP's net"
+        )
+    result = pipeline.run(load_study(out / "world.toml"), out=out, executor=executor, progress=progress)
+    return result, truth

@@ -21,7 +21,7 @@ COMPUTED = (
 )  # fmt: skip
 OURS = frozenset(
     (*COMPUTED, "study.toml", "catalog.parquet", "catalog-parts", "waveforms", "embeddings", "runs.jsonl", "run.log",
-     "running.json", ".lock", "catalog.txt", "truth.json", "world.toml")
+     "running.json", ".lock", "catalog.txt", "truth.json", "world.json", "world.toml", "injection.json")
 )  # fmt: skip
 MOST_NAMED = 6
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from seisprobe.backgrounds import BACKGROUNDS, Background
 from seisprobe.catalog import Catalog, Integers
 from seisprobe.embedding.components import LENGTH_S, Segmenting
-from seisprobe.errors import InputError, StudyError, nearest
+from seisprobe.errors import FolderError, InputError, StudyError, nearest
 from seisprobe.evaluation.judgement import Tables, default_modality
 from seisprobe.evaluation.splits import safe_split
 from seisprobe.modalities import MODALITIES, Modality, NoOptions, join, networks
@@ -23,6 +24,7 @@ from seisprobe.sections import ModalityOptions
 from seisprobe.setting import Rates, Setting, fit_places
 from seisprobe.sources.centre import checked_service
 from seisprobe.sources.waveforms import WAVEFORM_SOURCES, Query
+from seisprobe.storage import read_table
 from seisprobe.study import Study
 from seisprobe.windows import check_mainshocks, check_period, places, plan_mainshocks, plan_windows, window_length_h
 
@@ -35,6 +37,7 @@ __all__ = [
     "leave_out",
     "make_plan",
     "modalities_of",
+    "stored_plan",
     "tabled",
     "tables_of",
     "waveform_rows",
@@ -230,6 +233,30 @@ def make_plan(study: Study, catalog: Catalog, rates: Rates | None = None, left_o
     setting = Setting(study, windows, catalog.events, rates)
     backgrounds = {name: BACKGROUNDS[name](setting) for name in study.evaluation.backgrounds}
     made = Plan(mainshocks, windows, setting, backgrounds)
+    if study.segments is None or study.segments.whole_record:
+        return made
+    return replace(made, samples=draw_samples(study, windows, backgrounds))
+
+
+def stored_plan(folder: Path, study: Study) -> Plan:
+    """Return the plan that a finished study folder holds; ETAS is not fitted again, so that it has no rates.
+
+    Raises
+    ------
+    FolderError
+        A table is not there or cannot be read.
+    """
+    tables = {}
+    for name in ("windows", "backgrounds", "catalog"):
+        found = read_table(folder / f"{name}.parquet")
+        if found is None:
+            raise FolderError(f"{folder}: {name}.parquet is not there or cannot be read; run its study again")
+        tables[name] = found[0]
+    windows, weighted = tables["windows"], tables["backgrounds"]
+    named = weighted.groupby("background", sort=False)
+    backgrounds = {str(name): Background(own.drop(columns="background")) for name, own in named}
+    mainshocks = plan_mainshocks(study, tables["catalog"])
+    made = Plan(mainshocks, windows, Setting(study, windows, tables["catalog"]), backgrounds)
     if study.segments is None or study.segments.whole_record:
         return made
     return replace(made, samples=draw_samples(study, windows, backgrounds))

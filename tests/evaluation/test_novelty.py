@@ -176,3 +176,14 @@ def test_two_windows_at_the_same_place_have_the_same_score():
     x = np.repeat(rng.standard_normal((60, 30)), 2, axis=0)
     scores = novelty([Columns(x, names(30))], np.ones(120, dtype=bool)).scores
     np.testing.assert_allclose(scores[::2], scores[1::2], rtol=1e-9)
+
+
+@pytest.mark.parametrize(("rows", "columns", "rank"), [(60, 200, 60), (60, 200, 3), (12, 900, 12), (300, 40, 40)])
+def test_axes_of_wide_tables_are_those_of_singular_values(rows, columns, rank, monkeypatch):
+    rng = np.random.default_rng([rows, columns, rank])
+    x = 100 + rng.standard_normal((rows, rank)) @ rng.standard_normal((rank, columns))
+    x += (1e-3 if rank == 3 else 1e-13) * rng.standard_normal((rows, columns))  # else two axes have no variance
+    fitted = np.arange(rows) >= 2
+    quick = novelty([Columns(x, names(columns))], fitted).scores
+    monkeypatch.setattr(module, "LEAST_SHARE", np.inf)
+    np.testing.assert_allclose(quick, novelty([Columns(x, names(columns))], fitted).scores, rtol=1e-8)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from seisprobe.report.answers import facts, meaning, plain_why, questions, stamps, word_mark
+from seisprobe.report import write_report
+from seisprobe.report.answers import facts, known_answer, meaning, plain_why, questions, stamps, word_mark
 from seisprobe.report.inputs import Folder, read_folder
 from support.results import Shape, make_result, write_folder
 
@@ -120,3 +121,23 @@ def test_a_primary_cell_that_never_changed_has_no_stamp(tmp_path: Path) -> None:
 def test_an_unsafe_split_is_stamped(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, {**make_result(BARE), "unsafe_split": "shuffled-5-fold"})
     assert "Unsafe split" in [stamp.label for stamp in stamps(folder)]
+
+
+def test_of_a_simulated_world_the_truth_stands_beside_the_word(tmp_path: Path) -> None:
+    shape = Shape(modalities=("catalog", "seisclip"), word="INCONCLUSIVE")
+    folder = write_folder(tmp_path / "study", shape)
+    assert "the answer is known" not in write_report(folder).read_text(encoding="utf-8")
+    truth = {"answer": "a tremor of 10 dB", "right_words": ["SUGGESTIVE"], "power": {"tried": 200, "detected": 199}}
+    for right, said in ((["SUGGESTIVE"], "The word is wrong."), (["INCONCLUSIVE"], "The word is right."), (None, "")):
+        (folder / "truth.json").write_text(json.dumps(truth | {"right_words": right}))
+        page = write_report(folder).read_text(encoding="utf-8")
+        assert "A simulated world: the answer is known" in page
+        assert "a tremor of 10 dB" in page
+        assert [s for s in ("The word is wrong.", "The word is right.") if s in page] == ([said] if said else [])
+        assert "199 were detected" in page
+    known = known_answer(read_folder(folder))
+    assert known is not None
+    assert [row["modality"] for row in known["seen"]] == ["catalog", "seisclip"]
+    for damaged in ("{", "[]", '{"answer": 3}'):
+        (folder / "truth.json").write_text(damaged)
+        assert "the answer is known" not in write_report(folder).read_text(encoding="utf-8")

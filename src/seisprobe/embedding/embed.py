@@ -240,6 +240,8 @@ def _settings(recipe: Recipe, source: Source, encoder: Any) -> dict[str, Any]:
         "scale": float(recipe.scale),
         "metadata": recipe.metadata,
     }
+    if recipe.change is not None:  # stores without any keep the names that they have
+        settings["change"] = recipe.change.identity
     plain: dict[str, Any] = json.loads(json.dumps(settings))
     return plain
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -30,10 +30,34 @@ from seisprobe.sources.waveforms import (
     open_waveform_source,
 )
 
-__all__ = ["Bench", "Done", "Job", "Recipe", "Source", "Task", "edges_of", "forget", "open_source", "read_unit", "work"]
+__all__ = [
+    "Bench",
+    "Change",
+    "Done",
+    "Job",
+    "Recipe",
+    "Source",
+    "Task",
+    "edges_of",
+    "forget",
+    "open_source",
+    "read_unit",
+    "work",
+]
 
 Source = ContinuousSource | TraceSource
 Floats = NDArray[np.float32]
+
+
+class Change(Protocol):
+    """What is done to segments before they are encoded; it must be able to go to other processes."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that decides what it does."""
+
+    def __call__(self, waveforms: Floats, table: pd.DataFrame) -> Floats:
+        """Return waveforms (v, 3, 6000) changed; the table has their v rows."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +80,8 @@ class Recipe:
         ``"NET.STA.LOC.BAND"`` → UTC seconds at which the station's metadata change; see `epoch_edges`.
     folder : Path
         What paths of the source are relative to.
+    change : Change, optional
+        Changes segments before they are encoded, such as `tremor.Tremor`; its identity is part of the store's settings.
     """
 
     encoder: Mapping[str, Any] | None
@@ -65,6 +91,7 @@ class Recipe:
     metadata: bool = False
     edges: Mapping[str, Sequence[float]] = field(default_factory=dict)
     folder: Path = field(default_factory=Path)
+    change: Change | None = None
 
 
 @dataclass(frozen=True)
@@ -238,7 +265,7 @@ def _finish(
         return Done(task.unit.key, count_segments(bench.store.read_part(task.unit.key, task.part)), problems)
     known = set(_known_ids(bench.store, task))
     tables: list[pd.DataFrame] = []
-    vectors = _encode(bench.encoder, _kept(blocks, tables, known, job.recipe.scale))
+    vectors = _encode(bench.encoder, _kept(blocks, tables, known, job.recipe))
     table = _joined(tables)
     columns = {} if bench.encoder is None else {"vector": vectors}
     if traces is not None:
@@ -257,7 +284,7 @@ def _known_ids(store: Store, task: Task) -> list[str]:
     return found
 
 
-def _kept(blocks: Iterable[Block], tables: list[pd.DataFrame], known: set[str], scale: float) -> Iterator[Floats]:
+def _kept(blocks: Iterable[Block], tables: list[pd.DataFrame], known: set[str], recipe: Recipe) -> Iterator[Floats]:
     """Waveforms to encode, block by block; tables of all segments are put into the list as they pass."""
     for waveforms, whole in blocks:
         values, table = waveforms, whole
@@ -265,8 +292,10 @@ def _kept(blocks: Iterable[Block], tables: list[pd.DataFrame], known: set[str], 
             new = ~table.segment_id.isin(known).to_numpy()
             values, table = values[new[table.reason.to_numpy() == ""]], table[new]
         tables.append(table)
+        if len(values) and recipe.change is not None:
+            values = recipe.change(values, table[table.reason == ""])
         if len(values):
-            yield values if scale == 1 else values * np.float32(scale)
+            yield values if recipe.scale == 1 else values * np.float32(recipe.scale)
 
 
 def _encode(encoder: Any, waveforms: Iterator[Floats]) -> Floats:

@@ -18,6 +18,7 @@ __all__ = ["Columns", "Novelty", "novelty", "regress_out", "select_columns"]
 MANY_COLUMNS, COMPONENTS = 20, 5
 MOST_MISSING = 0.05
 MAD_TO_SD = 1.4826
+LEAST_SHARE = 1e-8  # of the largest variance: below it the square root of a small difference is noise
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,17 @@ def select_columns(columns: Columns, fitted: np.ndarray) -> tuple[Columns, tuple
     """Leave out columns that are NaN in more than 5% of the fitted windows, or constant there; say which and why."""
     kept, left_out = [], []
     fitted = fitted if columns.present is None else fitted & columns.present
+    values = columns.table[fitted]
+    unknown = ~np.isfinite(values)
+    missing = unknown.mean(axis=0) if len(values) else np.ones(len(columns.names))
+    least = np.where(unknown, np.inf, values).min(axis=0, initial=np.inf)
+    most = np.where(unknown, -np.inf, values).max(axis=0, initial=-np.inf)
+    with np.errstate(invalid="ignore"):
+        constant = most - least <= 1e-12 * np.maximum(1.0, np.maximum(np.abs(least), np.abs(most)))
     for j, name in enumerate(columns.names):
-        values = columns.table[fitted, j]
-        missing = float(np.mean(~np.isfinite(values))) if len(values) else 1.0
-        if missing > MOST_MISSING:
-            left_out.append(f"{name} (missing in {100 * missing:.0f}% of windows)")
-        elif np.nanmax(values) - np.nanmin(values) <= 1e-12 * max(1.0, float(np.nanmax(np.abs(values)))):
+        if missing[j] > MOST_MISSING:
+            left_out.append(f"{name} (missing in {100 * missing[j]:.0f}% of windows)")
+        elif constant[j]:
             left_out.append(f"{name} (constant)")
         else:
             kept.append(j)
@@ -140,12 +146,19 @@ def novelty(modalities: Sequence[Columns], fitted: np.ndarray) -> Novelty:
 
 def _scaled(columns: Columns, fitted: np.ndarray) -> Floats:
     reference = columns.table[fitted]
-    median = np.median(reference, axis=0)
+    median = _median(reference)
     deviation = reference.std(axis=0)
     if columns.by_deviation:
         return np.asarray((columns.table - median) / deviation)
-    mad = MAD_TO_SD * np.median(np.abs(reference - median), axis=0)
+    mad = MAD_TO_SD * _median(np.abs(reference - median))
     return np.asarray((columns.table - median) / np.where(mad > 0, mad, deviation))
+
+
+def _median(values: Floats) -> Floats:
+    """Return the median of each column, as NumPy does; sorting whole columns takes a third of the time."""
+    ordered = np.sort(values, axis=0)
+    low, high = ordered[(len(values) - 1) // 2], ordered[len(values) // 2]
+    return np.asarray(low + high) / 2 if len(values) % 2 == 0 else low
 
 
 def _reduced(values: Floats, fitted: np.ndarray) -> Floats:
@@ -156,22 +169,40 @@ def _reduced(values: Floats, fitted: np.ndarray) -> Floats:
     """
     if values.shape[1] <= MANY_COLUMNS:
         return values
-    from sklearn.decomposition import PCA
-
     reference = values[fitted]
-    count = min(COMPONENTS, len(reference) - 1, values.shape[1])
-    solver = "covariance_eigh" if len(reference) > 2 * values.shape[1] else "full"
-    pca = PCA(count, svd_solver=solver).fit(reference)
+    mean, axes = _principal_axes(reference, min(COMPONENTS, len(reference) - 1, values.shape[1]))
+    count = len(axes)
     whole = np.isfinite(values).all(axis=1)
     reduced = np.full((len(values), count + 1), np.nan)
-    components = pca.transform(values[whole])
-    rest = values[whole] - pca.mean_ - components @ pca.components_
+    centred = values[whole] - mean
+    components = centred @ axes.T
+    rest = centred - components @ axes
     distance = np.log(np.maximum((rest**2).sum(axis=1), np.finfo(float).tiny))
     inside = fitted[whole]
     spread = distance[inside].std()
     scale = components[inside].std(axis=0).mean() / spread if spread > 0 else 0.0
     reduced[whole] = np.column_stack([components, (distance - distance[inside].mean()) * scale])
     return reduced
+
+
+def _principal_axes(values: Floats, count: int) -> tuple[Floats, Floats]:
+    """Return the mean and the first principal axes, (count, d).
+
+    Of a table with more columns than rows they come from the products of its rows (Gram matrix), which is several times
+    faster than its singular values and the same to rounding, unless an axis has no variance to speak of.
+    """
+    from scipy.linalg import eigh
+    from sklearn.decomposition import PCA
+
+    n, d = values.shape
+    if n < d:
+        mean = values.mean(axis=0)
+        centred = values - mean
+        squares, left = eigh(centred @ centred.T, subset_by_index=(n - count, n - 1), driver="evr")
+        if squares[0] > LEAST_SHARE * squares[-1]:
+            return mean, np.asarray((centred.T @ (left[:, ::-1] / np.sqrt(squares[::-1]))).T)
+    pca = PCA(count, svd_solver="covariance_eigh" if n > 2 * d else "full").fit(values)
+    return pca.mean_, pca.components_
 
 
 def _unit_variance(values: Floats, fitted: np.ndarray) -> Floats:

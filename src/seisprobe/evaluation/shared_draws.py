@@ -15,7 +15,7 @@ from seisprobe.evaluation.nulls import joint_shifts, pseudo_draws
 from seisprobe.study import Study
 from seisprobe.windows import DAY_US, HOUR_US, positive_distance_h, zone_steps
 
-__all__ = ["Ground", "WhyNone", "make_grids", "make_grounds", "make_nulls"]
+__all__ = ["Ground", "WhyNone", "drawable_ends", "make_grids", "make_grounds", "make_nulls", "pseudo_mainshocks"]
 
 NOT_SAMPLED = "waveforms are embedded for samples of `uniform` and `etas` alone"
 
@@ -112,18 +112,19 @@ def make_nulls(
     """
     start, end = (int(t) for t in times_us([study.study.start, study.study.end]))
     step = round(study.windows.step_h * HOUR_US)
-    behind = {where: _steps_behind(study, *where, step) for where in grids}
+    behind = _behind(study, grids)
     layouts = study.windows.layouts
     order = sorted(grids, key=lambda where: (-len(grids[where].names), layouts.index(where[0]), -where[1]))
     draws: dict[str, tuple[Where, Integers]] = {}
     for where in order:
         grid = grids[where]
-        drawable = _drawable(grids, {other: behind[other] - behind[where] for other in grids}, len(grid.ends))
+        drawable = drawable_ends(study, grids, where)
         for name in grid.weights:
             if name != "quiet" and name not in draws and name not in grid.why_none:
                 of_sample = {} if sampled is None else sampled[where].weights
                 drawn_from = replace(grid, weights={**grid.weights, **of_sample})
-                draws[name] = where, _draws(study, name, drawn_from, drawable)
+                rng = generator(study.study.seed, f"pseudo {name}")
+                draws[name] = where, pseudo_mainshocks(study, name, drawn_from, drawable, study.evaluation.draws, rng)
     least = round((max(study.windows.hours) + study.windows.embargo_h) * HOUR_US)
     made = {}
     for where, own in grids.items():
@@ -143,22 +144,51 @@ def make_nulls(
     return made
 
 
-def _drawable(grids: Mapping[Where, Grid], moved: Mapping[Where, int], n: int) -> np.ndarray:
-    """Return which reference candidates are candidates of every layout and length, so that all cells share draws."""
+def _behind(study: Study, grids: Mapping[Where, Grid]) -> dict[Where, int]:
+    step = round(study.windows.step_h * HOUR_US)
+    return {where: _steps_behind(study, *where, step) for where in grids}
+
+
+def drawable_ends(study: Study, grids: Mapping[Where, Grid], where: Where) -> np.ndarray:
+    """Return which candidates of one grid are candidates of every layout and length, so that all cells share draws.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+    """
+    behind, n = _behind(study, grids), len(grids[where].ends)
     good = np.ones(n, dtype=bool)
-    for where, grid in grids.items():
-        index = np.arange(n) + moved[where]
+    for other, grid in grids.items():
+        index = np.arange(n) + behind[other] - behind[where]
         inside = (index >= 0) & (index < n)
         good &= inside & np.all(grid.candidate[:, np.clip(index, 0, n - 1)], axis=0)
     return good
 
 
-def _draws(study: Study, name: str, grid: Grid, drawable: np.ndarray) -> Integers:
+def pseudo_mainshocks(
+    study: Study, name: str, grid: Grid, drawable: np.ndarray, draws: int, rng: np.random.Generator
+) -> Integers:
     """Draw pseudo-mainshocks of one background: block by block, or each from its own set where it has one.
 
     A further member of a block follows a mainshock by days, and what the rate is then, its aftershocks decide. Against
     times of the same ETAS rate it is therefore drawn from the days after real mainshocks, not from those after a time
     that no large event marks.
+
+    Parameters
+    ----------
+    study : Study
+    name : str
+        A background that the grid has weights for.
+    grid : Grid
+    drawable : ndarray of bool, shape (n,)
+        From `drawable_ends`.
+    draws : int
+    rng : Generator
+
+    Returns
+    -------
+    ndarray of int64, shape (draws, K)
+        Indices on the grid; fewer rows where the record has no room for the blocks.
     """
     weights = grid.weights[name] * drawable
     own_sets = len(weights) > 1 and len(grid.candidate_rows) == 1
@@ -170,8 +200,8 @@ def _draws(study: Study, name: str, grid: Grid, drawable: np.ndarray) -> Integer
         blocks,
         distance,
         reach,
-        study.evaluation.draws,
-        generator(study.study.seed, f"pseudo {name}"),
+        draws,
+        rng,
         _aftermath(grid, distance, reach) if name == "etas" else None,
     )
 

@@ -152,6 +152,64 @@ _REASONS = {1: _no_auc, 2: _not_alone, 3: _not_alone, 4: _no_etas, 5: _one_piece
             8: _absent, 9: _undecided}  # fmt: skip
 
 
+# --- a world with a known answer --------------------------------------------------------------------------------------
+
+
+def known_answer(folder: Folder) -> dict[str, Any] | None:
+    """Return what is true of a simulated world, and whether the word is right; None for real data."""
+    if folder.truth is None:
+        return None
+    right = [str(word) for word in folder.truth.get("right_words") or ()]
+    word = part(folder.result, "verdict", "word")
+    said = "" if not right else "The word is right." if word in right else "The word is wrong."
+    return {
+        "answer": folder.truth["answer"],
+        "right": " or ".join(right),
+        "said": said,
+        "style": "bad" if right and word not in right else "good",
+        "power": _known_power(folder.truth.get("power")),
+        "encoder": _encoder_words(folder.result),
+        "seen": _what_each_saw(folder.result),
+    }
+
+
+def _known_power(power: Any) -> str:
+    if not isinstance(power, dict) or not power.get("tried"):
+        return ""
+    return (
+        f"Of {power['tried']} times that a tremor of this size was put before other times of such a world,"
+        f" {power['detected']} were detected."
+    )
+
+
+def _encoder_words(result: Mapping[str, Any]) -> str:
+    said = {
+        "random_encoder": "The embeddings are those of SeisCLIP's network with random weights: it learned nothing.",
+        "band_energy": "Band energies stand for embeddings here.",
+    }
+    return said.get(str(part(result, "waveforms", "encoders", "seisclip", "encoder")), "")
+
+
+def _what_each_saw(result: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the primary score, length and background of every modality that the study looks at."""
+    primary = primary_cell(result)
+    controls = control_modalities(result) - set(result.get("baselines") or ())
+    alike = [
+        cell for cell in result.get("cells") or ()
+        if all(cell.get(key) == primary.get(key) for key in ("score", "hours", "background", "layout"))
+        and cell.get("modality") not in controls
+    ]  # fmt: skip
+    return [
+        {
+            "modality": str(cell["modality"]),
+            "auc": auc_text(cell["auc"]) if finite(cell.get("auc")) else "none",
+            "p": _p(cell) if finite(cell.get("p_pseudo")) else "no p",
+            "word": str(cell.get("verdict") or "none: a baseline"),
+        }
+        for cell in alike
+    ]
+
+
 # --- the effect, beside the word --------------------------------------------------------------------------------------
 
 

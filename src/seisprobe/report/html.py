@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from seisprobe.report import answers, curves, figures, tables
+from seisprobe.report import answers, curves, figures, injection, tables
 from seisprobe.report.inputs import Folder, primary_cell
 from seisprobe.report.numbers import count_text, hours_text, number_text, p_text
 
@@ -52,10 +52,12 @@ def _context(folder: Folder) -> dict[str, Any]:
         "study": _study(result),
         "version": result.get("seisprobe") or "unknown",
         **_first_screen(folder),
+        "known": answers.known_answer(folder),
         "questions": answers.questions(folder),
         "percentile_pictures": figures.percentile_pictures(folder),
         "tables": _tables(result),
         "pictures": _pictures(folder),
+        "injections": injection.injection_pictures(folder),
         "fits": _fits(result),
         "matched_reasons": tables.matched_reasons(result),
         "notes": list((result.get("catalog") or {}).get("notes") or []),

@@ -56,6 +56,10 @@ class Folder:
         ``background, null, auc``; empty where there are none.
     residuals : DataFrame
         ``place, transformed, expected``; empty where there are none.
+    truth : mapping or None
+        ``truth.json`` of a simulated world: what the right answer is.
+    injection : tuple of mapping
+        ``injection.json``: how often a precursor put into the record is detected; empty where there is none.
     """
 
     result: Mapping[str, Any]
@@ -65,6 +69,8 @@ class Folder:
     events: pd.DataFrame | None
     nulls: pd.DataFrame
     residuals: pd.DataFrame
+    truth: Mapping[str, Any] | None = None
+    injection: tuple[Mapping[str, Any], ...] = ()
 
 
 def read_folder(folder: Path) -> Folder:
@@ -87,6 +93,8 @@ def read_folder(folder: Path) -> Folder:
         events=_table(folder / "catalog.parquet", ("time", "magnitude")),
         nulls=_filled(folder / "nulls.parquet", ("background", "null", "auc")),
         residuals=_filled(folder / "etas.parquet", ("place", "transformed", "expected")),
+        truth=_truth(folder / "truth.json"),
+        injection=_injection(folder / "injection.json"),
     )
 
 
@@ -101,6 +109,22 @@ def _result(path: Path) -> Mapping[str, Any]:
         raise FolderError(f"{path}: is no result of a study; remove it and run the study again")
     unknown = {key: "unknown" for key in ("headline", "k", "k_effective") if result.get(key) is None}
     return {**result, **unknown}
+
+
+def _truth(path: Path) -> Mapping[str, Any] | None:
+    try:
+        truth = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return truth if isinstance(truth, dict) and isinstance(truth.get("answer"), str) else None
+
+
+def _injection(path: Path) -> tuple[Mapping[str, Any], ...]:
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ()
+    return tuple(entry for entry in entries if isinstance(entry, dict)) if isinstance(entries, list) else ()
 
 
 def _runs(path: Path) -> tuple[Mapping[str, Any], ...]:

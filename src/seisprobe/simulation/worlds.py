@@ -14,6 +14,7 @@ background window meets: the hours after them must stand out, or the verdict end
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,7 @@ import pandas as pd
 from seisprobe.catalog import EVENT_COLUMNS, Floats, Integers, largest_apart
 from seisprobe.etas import EtasParameters, branching_ratio, draw_magnitudes, simulate
 
-__all__ = ["KINDS", "NullWorld", "null_world"]
+__all__ = ["KINDS", "NullWorld", "clustered_world", "null_world", "productivity"]
 
 KINDS = ("stationary", "poisson", "drift", "daily", "confounder")
 DAY_US = 86_400_000_000
@@ -83,6 +84,70 @@ def null_world(kind: str, mainshocks: int, distance_h: float, rng: np.random.Gen
         days, magnitudes, chosen = _with_aftershocks(days, magnitudes, chosen, rng)
     end_us = START_US + round(length * DAY_US)
     return NullWorld(_table(days, magnitudes, rng), chosen, START_US, end_us)
+
+
+def clustered_world(
+    days: float,
+    mainshocks: int,
+    distance_days: float,
+    eligible: Callable[[Floats], np.ndarray],
+    rng: np.random.Generator,
+    *,
+    elsewhere: int = 0,
+) -> NullWorld | None:
+    """Return a stationary ETAS world whose mainshocks are the largest of the events that some times allow.
+
+    What an ETAS catalog does before an event does not depend on which times are allowed: nothing precedes these either.
+
+    Parameters
+    ----------
+    days : float
+        Length of the record.
+    mainshocks : int
+        K.
+    distance_days : float
+        Mainshocks are more than this apart, and the first this long after the start.
+    eligible : callable
+        Times in days from the start, shape (n,), → which may be mainshocks, booleans of shape (n,).
+    rng : Generator
+    elsewhere : int
+        How many of the K are taken of the times that are not allowed, after the others.
+
+    Returns
+    -------
+    NullWorld or None
+        None where there are no K such events.
+
+    Examples
+    --------
+    >>> late = clustered_world(400.0, 3, 11.0, lambda at: at > 300.0, np.random.default_rng(0))
+    >>> days = (late.events["time"].iloc[late.mainshocks] - pd.Timestamp("2020-01-01", tz="UTC")) / pd.Timedelta("1D")
+    >>> bool((days > 300.0).all())
+    True
+    """
+    at, magnitudes = _clustered(days, rng)
+    possible, allowed = (at > distance_days) & (at < days - 2.0), np.asarray(eligible(at))
+    chosen = largest_apart(at, magnitudes, possible & allowed, mainshocks - elsewhere, distance_days)
+    if elsewhere:
+        near = np.any(np.abs(at[:, None] - at[chosen][None, :]) <= distance_days, axis=1)
+        more = largest_apart(at, magnitudes, possible & ~allowed & ~near, elsewhere, distance_days)
+        chosen = np.sort(np.concatenate([chosen, more]))
+    if len(chosen) < mainshocks:
+        return None
+    return NullWorld(_table(at, magnitudes, rng), chosen, START_US, START_US + round(days * DAY_US))
+
+
+def productivity() -> float:
+    """Return the mean number of direct aftershocks, without end of time, of an event of the magnitude Mc.
+
+    Examples
+    --------
+    >>> round(productivity(), 2)
+    0.17
+    """
+    unit = EtasParameters(BACKGROUND_PER_DAY, 1.0, ALPHA, C_DAYS, P, mc=MC)
+    # of the unit, C_DAYS ** (1 - P) / (P - 1) events: Omori's law integrated
+    return float(BRANCHING / branching_ratio(unit, B, LARGEST) * C_DAYS ** (1.0 - P) / (P - 1.0))
 
 
 def _clustered(length: float, rng: np.random.Generator) -> tuple[Floats, Floats]:

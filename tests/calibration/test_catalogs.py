@@ -1,25 +1,15 @@
-"""Calibration: worlds are what they claim, rates are counted right, an interrupted run continues."""
+"""Worlds of catalogs are what they claim, and each is judged the same again."""
 
 from __future__ import annotations
-
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import binomtest, kstest
 
-from seisprobe import calibration
-from seisprobe.calibration import Request, binomial_interval, calibrate, judge_world, rate_lines, summarise
-from seisprobe.errors import FolderError, StudyError
-from seisprobe.evaluation.power import critical_auc
+from seisprobe.calibration import Request, binomial_interval, catalogs
+from seisprobe.calibration.catalogs import judge_catalog
 from seisprobe.evaluation.scores import delong
-from seisprobe.simulation.worlds import KINDS, null_world
+from seisprobe.simulation.worlds import KINDS, clustered_world, null_world
 
 DISTANCE_H = 74.0
 
@@ -84,7 +74,7 @@ def test_more_mainshocks_have_a_longer_record():
 def test_a_precursor_adds_events_to_the_last_day_alone():
     rng = np.random.default_rng(3)
     world = null_world("poisson", 3, DISTANCE_H, rng)
-    strong = calibration._with_precursor(world, 10.0, rng)
+    strong = catalogs._with_precursor(world, 10.0, rng)
     times = world.events["time"].iloc[world.mainshocks].tolist()
     assert strong.events["time"].iloc[strong.mainshocks].tolist() == times
     added = strong.events.loc[~strong.events["event_id"].isin(world.events["event_id"])]
@@ -95,13 +85,27 @@ def test_a_precursor_adds_events_to_the_last_day_alone():
     assert added["magnitude"].max() < strong.events["magnitude"].iloc[strong.mainshocks].max()
 
 
+def test_mainshocks_are_the_largest_of_the_times_that_are_allowed():
+    def late(days):
+        return days > 250.0
+
+    world = clustered_world(365.0, 4, 10.5, late, np.random.default_rng(1), elsewhere=1)
+    days = (world.events["time"].astype("int64").to_numpy() - world.start_us) / 86_400e6
+    chosen = days[world.mainshocks]
+    assert (chosen > 250.0).sum() == 3
+    assert np.diff(chosen).min() > 10.5
+    inside = (days > 250.0) & (days < 363.0)
+    assert world.events["magnitude"][inside].max() in world.events["magnitude"].iloc[world.mainshocks].tolist()
+    assert clustered_world(365.0, 20, 10.5, late, np.random.default_rng(1)) is None
+
+
 # --- one world judged ------------------------------------------------------------------------------------------------
 
 
 def test_a_world_is_judged_the_same_again_and_has_all_figures():
     request = Request("stationary", 1)
-    row = judge_world(request, 0)
-    assert row == judge_world(request, 0)
+    row = judge_catalog(request, 0)
+    assert row == judge_catalog(request, 0)
     p = [row[name] for name in ("p_pseudo", "p_adjusted", "p_pseudo_uniform", "p_shift_uniform", "naive_shuffle",
                                 "naive_delong", "p_shift_etas", "p_independent_etas")]  # fmt: skip
     assert all(0 < x <= 1 for x in p)
@@ -109,104 +113,17 @@ def test_a_world_is_judged_the_same_again_and_has_all_figures():
     assert row["p_adjusted_least"] <= row["p_adjusted"]
     assert row["word"] in {"INCONCLUSIVE", "SUGGESTIVE", "DETECTED", "CONFOUNDED", "EXPLAINED BY CLUSTERING",
                            "NOT DETECTED"}  # fmt: skip
-    assert judge_world(request, 1) != row
+    assert judge_catalog(request, 1) != row
 
 
 def test_a_strong_precursor_is_seen():
-    rows = [judge_world(Request("poisson", 4, size=20.0), index) for index in range(4)]
+    rows = [judge_catalog(Request("poisson", 4, size=20.0), index) for index in range(4)]
     assert all(row["p_pseudo_uniform"] <= 0.05 for row in rows if row)
 
 
 def test_shuffled_labels_give_the_auc_that_delong_gives():
     rng = np.random.default_rng(4)
     x, labels = rng.integers(0, 5, 40).astype(float), np.arange(40) < 7
-    found = calibration._shuffled_auc(x, labels, np.random.default_rng(0))
+    found = catalogs._shuffled_auc(x, labels, np.random.default_rng(0))
     shuffled = np.random.default_rng(0).permuted(np.tile(labels, (len(found), 1)), axis=1)
     np.testing.assert_allclose(found, [delong(x, row).auc for row in shuffled], atol=1e-12)
-
-
-# --- many worlds -----------------------------------------------------------------------------------------------------
-
-
-def row_of(p: float, *, merged: bool = False, word: str = "INCONCLUSIVE", auc: float = 0.5) -> dict[str, object]:
-    names = ("p_pseudo", "p_adjusted", "p_adjusted_least", "p_pseudo_uniform", "p_shift_uniform", "naive_shuffle")
-    return dict.fromkeys(names, p) | {"naive_delong": p, "merged": merged, "word": word, "auc_uniform": auc}
-
-
-def test_rates_are_counted_apart_for_blocks_apart_and_merged():
-    rows = [row_of(0.05), row_of(0.051), row_of(0.01, merged=True, word="SUGGESTIVE"), row_of(0.9, merged=True)]
-    rows[3]["p_pseudo"] = None
-    found = summarise(Request("stationary", 4), rows)
-    rate = found["rates"]["p_pseudo"]
-    assert (rate["k"], rate["n"]) == (2, 3)
-    assert (rate["low"], rate["high"]) == binomial_interval(2, 3)
-    assert found["words"] == {"INCONCLUSIVE": 3, "SUGGESTIVE": 1}
-    assert found["blocks_merged"]["rates"]["p_pseudo"]["k"] == 1
-    assert found["blocks_apart"]["rates"]["p_shift"] | {"low": 0, "high": 0} == {"k": 1, "n": 2, "low": 0, "high": 0}
-    assert found["rates"]["word_detected_or_suggestive"]["k"] == 1
-    assert any("p_pseudo" in line for line in rate_lines(found))
-
-
-def test_expected_power_is_that_of_binormal_mainshocks():
-    found = summarise(Request("stationary", 2), [row_of(0.04, auc=0.8), row_of(0.5, auc=0.7)])
-    power = found["blocks_apart"]["power_uniform"]
-    assert power["power"] == 0.5
-    rng = np.random.default_rng(0)
-    from scipy.special import ndtr, ndtri
-
-    u = ndtr(rng.standard_normal((200_000, 3)) + np.sqrt(2) * ndtri(0.75))
-    assert power["expected"] == pytest.approx((u.mean(axis=1) >= critical_auc((1, 1, 1), 0.05)).mean(), abs=0.005)
-
-
-def test_workers_change_nothing_and_an_interrupted_run_continues(tmp_path):
-    request = Request("poisson", 3)
-    calibrate(request, tmp_path / "one")
-    calibrate(Request("poisson", 1), tmp_path / "two")
-    path = tmp_path / "two" / "worlds.jsonl"
-    path.write_text(path.read_text() + '{"index": 1, "row": {"cut')  # as a kill leaves it
-    calibrate(request, tmp_path / "two", workers=2)
-    assert (tmp_path / "one/calibration.json").read_bytes() == (tmp_path / "two/calibration.json").read_bytes()
-    assert (tmp_path / "two/calibration.png").stat().st_size > 5000
-    with pytest.raises(FolderError, match=r"kind \(poisson → drift\)"):
-        calibrate(Request("drift", 3), tmp_path / "two")
-    with pytest.raises(StudyError, match="did you mean 'stationary'"):
-        Request("stationery", 1)
-
-
-def test_a_killed_run_leaves_no_worker_behind(tmp_path):
-    command = [sys.executable, "-m", "seisprobe", "calibrate", "--kind", "poisson", "--worlds", "500", "--workers", "2",
-               "--out", str(tmp_path / "c"), "-q"]  # fmt: skip
-    process = subprocess.Popen(command, start_new_session=True, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
-    try:
-        deadline = time.monotonic() + 60
-        while len(_session(process.pid)) < 3 and time.monotonic() < deadline:
-            time.sleep(0.2)
-        assert len(_session(process.pid)) >= 3
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        deadline = time.monotonic() + 30
-        while _session(process.pid) and time.monotonic() < deadline:
-            time.sleep(0.2)
-        assert not _session(process.pid)
-    finally:
-        for pid in _session(process.pid):
-            os.kill(pid, signal.SIGKILL)
-
-
-def _session(leader: int) -> list[int]:
-    """Living processes of a session, from /proc."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == leader and fields[0] != "Z":
-            found.append(int(path.parent.name))
-    return found
-
-
-def test_every_line_of_worlds_is_one_world(tmp_path):
-    calibrate(Request("poisson", 2), tmp_path)
-    lines = [json.loads(line) for line in (tmp_path / "worlds.jsonl").read_text().splitlines() if line]
-    assert sorted(entry["index"] for entry in lines) == [0, 1]
