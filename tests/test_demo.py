@@ -10,7 +10,6 @@ import subprocess
 import time
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from obspy import UTCDateTime, read
@@ -19,6 +18,7 @@ from seisprobe.demo import Request, run_demo, simulate
 from seisprobe.embedding.executors import processes
 from seisprobe.errors import FolderError, InputError
 from seisprobe.folder import stored_study
+from seisprobe.presets import find_preset, make_world
 from seisprobe.simulation.precursors import Precursor
 from seisprobe.simulation.stations import stations_around
 from seisprobe.simulation.world import World, write_stations
@@ -142,7 +142,7 @@ def test_the_number_of_workers_changes_no_byte(tmp_path: Path) -> None:
 
 def test_a_real_catalog_and_real_stations_make_a_world(tmp_path: Path) -> None:
     first = simulate(Request("norcia", 3, stations="1", days=1), tmp_path / "a")
-    write_stations(World(_catalog_of("norcia"), stations_around(2, 42.8, 13.1)), tmp_path)
+    write_stations(World(make_world(find_preset("norcia"), 0).catalog, stations_around(2, 42.8, 13.1)), tmp_path)
     request = Request("norcia", 0, stations="XX.SIM02", inventory=tmp_path / "stations.xml", days=1,
                       catalog=tmp_path / "a" / "catalog.txt")  # fmt: skip
     second = simulate(request, tmp_path / "b")
@@ -154,12 +154,6 @@ def test_a_real_catalog_and_real_stations_make_a_world(tmp_path: Path) -> None:
     ).events  # fmt: skip
     assert len(events) == second["events"] == first["events"]
     assert (events["magnitude"] < 2.5).any()  # they shake the station, and the study does not read them
-
-
-def _catalog_of(name: str) -> object:
-    from seisprobe.presets import find_preset, make_world
-
-    return make_world(find_preset(name), 0).catalog
 
 
 @pytest.mark.parametrize(
@@ -189,7 +183,19 @@ def test_a_disk_too_small_is_said_before_anything_is_simulated(tmp_path: Path) -
         pytest.skip(f"this disk has room for {needed / 1e12:.1f} TB")
     assert done.returncode == 1
     assert "station-days take about 3079.3 GB and the disk has" in done.stderr.strip().splitlines()[-1]
-    assert not list((tmp_path / "w").rglob("*.D.*"))
+    assert not (tmp_path / "w").exists()
+
+
+def test_precursors_into_no_study_are_one_line(tmp_path: Path) -> None:
+    for arguments, said in (
+        (("--study", "nowhere", "--kind", "embedding"), "nowhere: is no study folder"),
+        (("--size", 1, "--size", 2), "--size 2: several sizes go with --study; give one"),
+        (("--kind", "foggy"), "--kind foggy: no such kind of world"),
+    ):
+        done = call("calibrate", *arguments, "-q", folder=tmp_path)
+        assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1), done.stderr
+        assert said in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_somebodys_folder_is_left_alone(tmp_path: Path) -> None:
@@ -204,4 +210,4 @@ def test_a_tremor_of_no_size_is_one_line_on_the_command_line(tmp_path: Path) -> 
     done = call("simulate", "small", "--precursor", "tremor", folder=tmp_path)
     assert done.returncode == 2
     assert done.stderr == "seisprobe: --precursor tremor: give its size, dB, as in tremor:10\n"
-    assert np.array_equal(list(tmp_path.iterdir()), [])
+    assert list(tmp_path.iterdir()) == []

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,14 @@ from seisprobe import __version__, pipeline
 from seisprobe.catalog import Integers, times_us
 from seisprobe.embedding.executors import Executor, serial
 from seisprobe.errors import FolderError, InputError
-from seisprobe.folder import claim
+from seisprobe.folder import claim, known_study
 from seisprobe.intake import read_catalog
 from seisprobe.planning import make_plan, waveform_rows
 from seisprobe.presets import find_preset, make_world, right_words, study_of_world
 from seisprobe.simulation.precursors import Precursor
 from seisprobe.simulation.stations import listed_stations, stations_around
 from seisprobe.simulation.world import (
+    StationDay,
     World,
     archive_bytes,
     check_disk,
@@ -117,30 +119,37 @@ def simulate(
     study = _study(request, world, out)
     asked = _asked(request, world)
     _same_world(out, asked)
-    with claim(out, study):
-        write_bytes(out / "world.json", strict_json(asked).encode())
-        if (out / "truth.json").is_file():  # written last: where it is, the world is whole
-            return _truth(out)
+    if not known_study(out, study) or not (out / "truth.json").is_file():  # written last: where it is, all is
         events = _events(request, study, world)
-        if request.catalog is None:
-            write_fdsn_text(events, out / "catalog.txt")
-        days = station_days(world, _spans(study, request, world))
+        days = station_days(world, _spans(request, study, world, events))
         check_disk(out, days)
-        log.info(
-            "simulation: %d events, %d station-days with waveforms, about %.1f GB", len(events), len(days),
-            archive_bytes(days) / 1e9,
-        )  # fmt: skip
-        write_stations(world, out / "waveforms")
-        made = _Making(world, events, out / "waveforms")
-        for number, _ in enumerate(executor(made, days), start=1):
-            if progress:
-                progress(number / len(days), "simulating seismograms")
-        _write_study(request, world, out)
-        words = right_words(preset, request.precursor, request.confounder)
-        truth = {"preset": preset.name, "answer": _answer(world), "right_words": words,
-                 "power": _power(preset, request.precursor), **truth_of(world, events)}  # fmt: skip
-        write_bytes(out / "truth.json", strict_json(truth).encode())
+        with claim(out, study):
+            _write_world(request, world, out, asked, events, days, executor, progress)
     return _truth(out)
+
+
+def _write_world(
+    request: Request, world: World, out: Path, asked: dict[str, Any], events: pd.DataFrame, days: list[StationDay],
+    executor: Executor, progress: Progress | None,
+) -> None:  # fmt: skip
+    write_bytes(out / "world.json", strict_json(asked).encode())
+    if request.catalog is None:
+        write_fdsn_text(events, out / "catalog.txt")
+    log.info(
+        "simulation: %d events, %d station-days with waveforms, at most %.1f GB", len(events), len(days),
+        archive_bytes(days) / 1e9,
+    )  # fmt: skip
+    write_stations(world, out / "waveforms")
+    for number, _ in enumerate(executor(_Making(world, events, out / "waveforms"), days), start=1):
+        if progress:
+            progress(number / len(days), "simulating seismograms")
+    _write_study(request, world, out)
+    preset = find_preset(request.preset)
+    whole = request.days is None and request.catalog is None  # what the preset's words were measured on
+    words = right_words(preset, request.precursor, request.confounder) if whole else None
+    truth = {"preset": preset.name, "answer": _answer(world), "right_words": words,
+             "power": _power(preset, request.precursor), **truth_of(world, events)}  # fmt: skip
+    write_bytes(out / "truth.json", strict_json(truth).encode())
 
 
 @dataclass(frozen=True)
@@ -192,8 +201,14 @@ def _same_world(out: Path, asked: dict[str, Any]) -> None:
     except (OSError, ValueError):
         return
     if known != asked:
-        differs = ", ".join(f"{key} ({known.get(key)} → {asked[key]})" for key in asked if known.get(key) != asked[key])
+        differs = ", ".join(
+            f"{key} ({_short(known.get(key))} → {_short(asked[key])})" for key in asked if known.get(key) != asked[key]
+        )
         raise FolderError(f"{out}: holds another world ({differs}); name another folder with --out")
+
+
+def _short(value: Any) -> str:
+    return f"{len(value)} of other places or gains" if isinstance(value, list) else str(value)
 
 
 def _study(request: Request, world: World, out: Path) -> Study:
@@ -230,13 +245,18 @@ def _events(request: Request, study: Study, world: World) -> pd.DataFrame:
     return read_catalog(study.model_copy(update={"catalog": everything}), None)[0].events
 
 
-def _spans(study: Study, request: Request, world: World) -> Integers:
+def _spans(request: Request, study: Study, world: World, events: pd.DataFrame) -> Integers:
     """Return when there are to be waveforms: some days, or where the study's windows look."""
     if request.days:
         end = (max(m.time_us for m in world.catalog.mainshocks) // DAY_US + 2) * DAY_US
         return np.array([[end - request.days * DAY_US, end]], dtype=np.int64)
-    catalog, _ = read_catalog(study, None)
-    rows, _ = waveform_rows(study, make_plan(study, catalog))
+    assert study.catalog is not None
+    with TemporaryDirectory() as folder:  # the plan is made from what a reader of the catalog's file will see
+        if request.catalog is None:
+            write_fdsn_text(events, Path(folder) / "catalog.txt")
+            of_file = study.catalog.model_copy(update={"source": f"file:{folder}/catalog.txt"})
+            study = study.model_copy(update={"catalog": of_file})
+        rows, _ = waveform_rows(study, make_plan(study, read_catalog(study, None)[0]))
     return np.column_stack([times_us(rows["start"]) - MARGIN_US, times_us(rows["end"]) + MARGIN_US])
 
 

@@ -26,7 +26,18 @@ from seisprobe.planning import Plan, modalities_of, tabled, waveform_rows
 from seisprobe.sources.fdsn_stations import read_stations
 from seisprobe.study import Study
 
-__all__ = ["needs_waveforms", "observe_study", "settle", "single_segments", "waveform_report"]
+__all__ = [
+    "encoders_of",
+    "event_spans",
+    "near_windows",
+    "needs_waveforms",
+    "number_of_networks",
+    "observe_study",
+    "settle",
+    "single_segments",
+    "station_metadata",
+    "waveform_report",
+]
 
 log = logging.getLogger("seisprobe")
 SINGLE = 1500  # segments of each station, of which day and night take 500 each
@@ -120,9 +131,9 @@ def observe_study(
     rows, counts = waveform_rows(study, plan)
     query, _ = waveform_query(study, rows)
     source = f"sds:{archive_of(study, folder).resolve()}" if data_centre(study) else study.waveforms.source
-    inventory = _inventory(study, folder)
+    inventory = station_metadata(study, folder)
     places = station_places(inventory)
-    request = Request(rows, counts, study.study.seed, _near(rows, places), _spans(study, plan, places))
+    request = Request(rows, counts, study.study.seed, near_windows(rows, places), event_spans(study, plan, places))
     segmenting = Segmenting(study.segments.hop_s, study.segments.max_gap_s)
     edges = {} if inventory is None else epoch_edges(inventory)
     recipe = Recipe(None, segmenting, dtype=study.encoder.dtype, edges=edges)
@@ -132,7 +143,7 @@ def observe_study(
     )
 
 
-def _inventory(study: Study, folder: Path) -> Any:
+def station_metadata(study: Study, folder: Path) -> Any:
     """Return station metadata: of the archive, or of the folder of an SDS archive that the study names."""
     assert study.waveforms is not None
     scheme, _, rest = study.waveforms.source.partition(":")
@@ -141,7 +152,7 @@ def _inventory(study: Study, folder: Path) -> Any:
     return read_stations(archive_of(study, folder)) if scheme == "fdsn" else None
 
 
-def _near(rows: pd.DataFrame, places: Mapping[str, tuple[float, float]]) -> Callable[[str], np.ndarray] | None:
+def near_windows(rows: pd.DataFrame, places: Mapping[str, tuple[float, float]]) -> Callable[[str], np.ndarray] | None:
     """Return which windows a station stands for: those of places within reach of it; None: every one."""
     if rows["radius_km"].isna().all():
         return None
@@ -160,7 +171,7 @@ def _near(rows: pd.DataFrame, places: Mapping[str, tuple[float, float]]) -> Call
     return near
 
 
-def _spans(study: Study, plan: Plan, places: Mapping[str, tuple[float, float]]) -> dict[str, Any] | None:
+def event_spans(study: Study, plan: Plan, places: Mapping[str, tuple[float, float]]) -> dict[str, Any] | None:
     """Return when events shake each station, where a modality wants segments without."""
     if "seisclip_masked" not in tabled(modalities_of(study)):
         return None

@@ -29,7 +29,7 @@ from seisprobe.evaluation.grid import Features, align
 from seisprobe.fetching import archive_of, data_centre, waveform_query
 from seisprobe.intake import Progress
 from seisprobe.modalities.waveforms import MIDDLE, NUMBERS_A_COMPONENT, UPPER
-from seisprobe.observing import _inventory, _near, _spans, encoders_of
+from seisprobe.observing import encoders_of, event_spans, near_windows, station_metadata
 from seisprobe.planning import Plan, modalities_of, tabled
 from seisprobe.setting import Setting
 from seisprobe.sources.waveforms import ContinuousSource, Query, StationDay
@@ -209,10 +209,10 @@ def open_archive(folder: Path, study: Study, plan: Plan, bench: Bench) -> Archiv
         raise StudyError(f"[waveforms] source = '{source}': tremor is put into continuous records; this one has traces")
     used = np.unique(np.concatenate([bench.grid.candidate_rows[p.place][p.index] for p in bench.parts]))
     rows = plan.windows.iloc[used].reset_index(drop=True)
-    inventory = _inventory(study, folder)
+    inventory = station_metadata(study, folder)
     places = station_places(inventory)
     counts = np.full(len(rows), study.segments.per_window, dtype=np.int64)
-    request = Request(rows, counts, study.study.seed, _near(rows, places), _spans(study, plan, places))
+    request = Request(rows, counts, study.study.seed, near_windows(rows, places), event_spans(study, plan, places))
     edges = {} if inventory is None else epoch_edges(inventory)
     recipe = Recipe(None, Segmenting(study.segments.hop_s, study.segments.max_gap_s), study.encoder.dtype, edges=edges)
     return Archive(study, source, waveform_query(study, rows)[0], folder / "embeddings", request, recipe, used)
