@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from seisprobe.evaluation.controls import clock_scores, drift_scores
 from seisprobe.evaluation.grid import Grid, Scores, rank
+from seisprobe.evaluation.judgement import evaluate
+from support.worlds import ar1, modality_of, planned, series_table, study_of, tables_of
 
 HOUR = 3_600_000_000
 START = datetime(2016, 1, 1, tzinfo=UTC)
@@ -80,3 +84,44 @@ def test_a_score_that_only_tells_the_hour_is_what_the_clock_says():
     clock = clock_scores(grid, rank(grid, scores, "b"), "b").candidates[0, 0]
     assert clock[night == 1].min() >= clock[night == 0].max() - 1e-12
     assert np.ptp(drift_scores(grid, rank(grid, scores, "b"), "b").candidates) < 0.05
+
+
+def test_drift_reaches_for_the_nearest_five_where_a_sample_has_fewer_within_its_days():
+    grid, ranked, _ = a_world(5, n=24 * 200)
+    days = np.array([3, 4, 100, 101, 103, 104, 150])
+    weights = np.zeros((1, len(grid.ends)))
+    weights[0, days * 24] = 2.0
+    sparse = replace(grid, weights={"b": weights}, positive_ends=grid.ends[[24 * 30, 24 * 102, 24 * 190]])
+    found = drift_scores(sparse, ranked, "b").positives
+    for s in range(2):
+        u = ranked.candidates[s, 0, days * 24]
+        there = np.flatnonzero(np.isfinite(u))
+        for k, day in enumerate((30, 102, 190)):
+            away = np.abs(days[there] - day)
+            near = there[away <= 15] if (away <= 15).sum() >= 5 else there[np.argsort(away, kind="stable")[:5]]
+            assert found[s, k] == pytest.approx(u[near].mean(), abs=1e-12)
+
+
+def test_one_bad_station_of_three_is_seen_by_the_state_of_each():
+    study = study_of([20.0, 50.0, 80.0], 100, evaluation={"primary": {"modality": "seen", "score": "novelty"}})
+    plan, _ = planned(study)
+    rng = np.random.default_rng(3)
+    stations = ("S1", "S2", "S3")
+    seen = pd.concat([series_table(plan.windows, ar1(2400, 6.0, rng, 3), name) for name in stations])
+    state = pd.concat([series_table(plan.windows, ar1(2400, 1.0, rng, 3), name) for name in stations])
+    columns = ["x0", "x1", "x2"]
+    spoiled = state["window_id"].str.startswith("positive").to_numpy() & state["station"].eq("S2").to_numpy()
+    modalities = {"seen": modality_of(3), "station_state": modality_of(3, scores={}, control=True)}
+    p = {}
+    for bad in (False, True):
+        changed = state.copy()
+        changed.loc[spoiled & bad, columns] = 30.0
+        features = {"seen": seen.reset_index(drop=True), "station_state": changed.reset_index(drop=True)}
+        found = evaluate(study, tables_of(plan, features, modalities), label_free=True)
+        control = found.controls[found.primary]["station_state"]
+        median = next(c for c in found.cells if c.modality == "station_state" and c.background == found.headline)
+        p[bad] = control.p_pseudo, median.p_pseudo, control.auc
+    assert p[True][0] == pytest.approx(3 / 200)  # of 199 draws none reaches it, times three stations
+    assert p[True][1] > 0.05  # the median over stations does not see it
+    assert p[True][2] == pytest.approx(1.0, abs=0.01)
+    assert p[False][0] > 0.05

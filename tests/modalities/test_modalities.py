@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from seisprobe.catalog import b_positive, b_value, select_events, times_us
 from seisprobe.etas import EtasParameters, rate
 from seisprobe.modalities import MODALITIES
+from seisprobe.modalities.waveforms import _rarity
 from seisprobe.setting import Rates, Setting, etas_days
 from seisprobe.windows import plan_mainshocks, plan_windows
 from support.studies import World
@@ -231,3 +232,11 @@ def test_the_etas_control_is_the_log_of_the_rate_at_the_windows_end() -> None:
     expected = np.empty(len(at))
     expected[order] = rate(parameters, at[order], days, setting.events["magnitude"].to_numpy())
     assert control["log_rate"].to_numpy() == pytest.approx(np.log(expected), rel=1e-12)
+
+
+def test_an_epoch_between_two_others_is_as_rare_as_its_share():
+    codes = pd.Series([0.0] * 6 + [1.0] * 2 + [2.0] * 2 + [np.nan] * 2)
+    found = _rarity(codes, np.array([True] * 10 + [False] * 2))
+    assert found[:10].tolist() == pytest.approx([-np.log(0.6)] * 6 + [-np.log(0.2)] * 4)
+    assert found[10:].tolist() == [0.0, 0.0]
+    assert _rarity(codes[:6], np.ones(6, dtype=bool)).tolist() == [0.0] * 6

@@ -113,7 +113,12 @@ def calibrate(
         typer.Option("--size", help="Rate increase; with --study, sd or dB, and again for more.  [default: 0]"),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the worlds.")] = 0,
-    mainshocks: Annotated[int, typer.Option("--mainshocks", min=1, help="K, the largest events of a world.")] = 3,
+    mainshocks: Annotated[
+        int,
+        typer.Option(
+            "--mainshocks", min=0, help="K, the largest events of a world.", show_default="3; 6 with waveforms"
+        ),
+    ] = 0,
     workers: Workers = 1,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where calibration.json goes.")] = Path(
         "calibration"

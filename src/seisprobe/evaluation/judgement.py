@@ -11,7 +11,7 @@ import pandas as pd
 
 from seisprobe.evaluation.cells import Cell, Nulls, empty_cell, rank_cell
 from seisprobe.evaluation.comparisons import Comparison, compare
-from seisprobe.evaluation.controls import clock_scores, drift_scores
+from seisprobe.evaluation.controls import controls_of
 from seisprobe.evaluation.grid import Features, Grid, Scores, align, median_over_stations, rank_positives, read_scores
 from seisprobe.evaluation.multivariate import ManyColumns, logistic_cell, novelty_features
 from seisprobe.evaluation.nulls import adjusted_p
@@ -189,7 +189,7 @@ def evaluate(study: Study, tables: Tables, *, label_free: bool = False) -> Evalu
     cells.sort(key=lambda c: c.key)
     p_adjusted, tests = _adjust(study, cells)
     judged = [c for c in cells if c.background == headline and _has_word(tables.modalities[c.modality], c, primary)]
-    controls = {c.key: _controls_of(board, c, cells) for c in judged}
+    controls = {c.key: controls_of(study, board.on(c), c, cells, tables.modalities) for c in judged}
     evidence = _Judging(study, tables, headline, primary, p_adjusted, tests, post, {c.key: c for c in cells})
     verdicts = {c.key: judge(_evidence(evidence, c, controls[c.key])) for c in judged}
     chosen = next((c for c in cells if c.key == primary), None)
@@ -293,6 +293,11 @@ class _Board:
     def ground(self, name: str) -> Ground:
         """Return grids and nulls of a modality."""
         return self.sampled if self.tables.modalities[name].sampled else self.whole
+
+    def on(self, cell: Cell) -> Callable[[str], tuple[Grid, Nulls]]:
+        """Return what gives grid and nulls of any modality at a cell's layout and length."""
+        where = (cell.layout, cell.hours)
+        return lambda name: (self.ground(name).grids[where], self.ground(name).nulls[where])
 
     def columns(self, name: str) -> list[ManyColumns]:
         """Return the columns of a modality, of each of its parts where it has some."""
@@ -407,29 +412,6 @@ def _adjust(study: Study, cells: Sequence[Cell]) -> tuple[dict[Key, float], dict
         p = adjusted_p([auc for _, auc, _ in testable], [null[:length] for _, _, null in testable])
         adjusted |= {c.key: value for (c, _, _), value in zip(testable, p, strict=True)}
     return adjusted, tests
-
-
-def _controls_of(board: _Board, cell: Cell, cells: Sequence[Cell]) -> dict[str, Cell]:
-    """Return the controls of a cell at its own background: those made from it, and those that are modalities."""
-    where, tables, ground = (cell.layout, cell.hours), board.tables, board.ground(cell.modality)
-    made = {}
-    if cell.ranked is not None:
-        kinds = {"clock": clock_scores}
-        if tables.modalities[cell.modality].needs != "catalog":
-            kinds["drift"] = drift_scores
-        for name, function in kinds.items():
-            grid, nulls = ground.grids[where], ground.nulls[where]
-            scores = function(grid, cell.ranked, cell.background)
-            made[name] = _cell(board.study, grid, nulls, scores, (name, name), cell.background, family=False)
-    for other in cells:
-        kind = tables.modalities[other.modality]
-        if (
-            kind.control
-            and not kind.baseline
-            and (other.background, other.layout, other.hours) == (cell.background, *where)
-        ):
-            made[other.modality] = other
-    return {name: c for name, c in made.items() if c.auc is not None and c.p_pseudo is not None}
 
 
 @dataclass(frozen=True)

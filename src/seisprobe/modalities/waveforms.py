@@ -151,8 +151,9 @@ def station_state(setting: Setting) -> pd.DataFrame:
     DataFrame
         ``window_id``, ``station``, ``gap_fraction`` (share of the window's whole segments without data or with a gap),
         ``valid_segments`` (share of them that is valid: a count would tell windows that end off the grid apart),
-        ``rate_hz`` (mean of the valid ones), ``epoch`` (how many times the station's metadata had changed before),
-        ``instrument`` (a number for each location and band of the station, mean of the valid ones).
+        ``rate_hz`` (mean of the valid ones), ``epoch`` and ``instrument`` (how rare the epoch of the station's
+        metadata, and the location and band that recorded, are among all its segments: −ln of their share, mean over
+        the window's; a number that went up with time would call the one between two others usual).
     """
     waves = _waves(setting)
     begin, end = times_us(waves.windows["start"]), times_us(waves.windows["end"])
@@ -170,12 +171,19 @@ def station_state(setting: Setting) -> pd.DataFrame:
             "gap_fraction": _between(gap, low, high) / n,
             "valid_segments": _between(valid, low, high) / n,
             "rate_hz": _between(rate, low, high) / n_valid,
-            "instrument": _between(np.where(valid, table["instrument"].cat.codes, 0), low, high) / n_valid,
-            "epoch": _between(table["epoch"].fillna(0).to_numpy(), low, high) / n,
+            "instrument": _between(np.where(valid, _rarity(table["instrument"], valid), 0.0), low, high) / n_valid,
+            "epoch": _between(_rarity(table["epoch"], np.ones(len(table), dtype=bool)), low, high) / n,
         }
         ids = waves.windows["window_id"].to_numpy()[rows]
         tables.append(pd.DataFrame({"window_id": ids, "station": station, **columns}))
     return pd.concat(tables, ignore_index=True)
+
+
+def _rarity(codes: pd.Series, counted: NDArray[np.bool_]) -> Floats:
+    """Return −ln of the share of segments with the same code, among those that are counted; 0 where none is."""
+    number = pd.factorize(codes, use_na_sentinel=False)[0]
+    share = np.bincount(number[counted], minlength=int(number.max(initial=0)) + 1) / max(int(counted.sum()), 1)
+    return np.asarray(-np.log(np.where(share > 0, share, 1.0))[number])
 
 
 def _between(values: NDArray[np.generic], low: NDArray[np.int64], high: NDArray[np.int64]) -> Floats:
