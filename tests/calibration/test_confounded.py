@@ -99,9 +99,8 @@ def test_a_gain_changes_at_one_station_and_its_metadata_know_it_or_not(kind):
         power, usual = before(plan, seisclip(plan.setting), changed.name, "mean_3")
         assert np.sign(np.median(power) - np.median(usual)) == np.sign(np.log(changed.gain))
         state = station_state(plan.setting)
-        assert state.loc[state["station"].eq(changed.name), "epoch"].max() == (
-            len(changed.toggles) if kind == "gain-listed" else 0
-        )
+        rare = state.loc[state["station"].eq(changed.name), "epoch"]
+        assert rare.max() > 1.0 if kind == "gain-listed" else (rare == 0.0).all()
         assert state.loc[~state["station"].eq(changed.name), "epoch"].eq(0).all()
 
 

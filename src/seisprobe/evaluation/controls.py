@@ -68,7 +68,8 @@ def controls_of(
         if kind.control and not kind.baseline and alike:
             made[other.modality] = other
     if STATE in made:
-        made[STATE] = _strongest([made[STATE], *_single_stations(study, *ground(STATE), made[STATE])])
+        single = _single_stations(study, *ground(STATE), made[STATE])
+        made[STATE] = _strongest([made[STATE], *single], study.evaluation.alpha)
     return {name: c for name, c in made.items() if c.auc is not None and c.p_pseudo is not None}
 
 
@@ -85,10 +86,13 @@ def _single_stations(study: Study, grid: Grid, nulls: Nulls, state: Cell) -> Ite
             yield replace(made, p_pseudo=min(1.0, many * made.p_pseudo))
 
 
-def _strongest(cells: Sequence[Cell]) -> Cell:
-    """Return the cell with the smallest p, of equal ones that with the highest AUC; the first where none has a p."""
+def _strongest(cells: Sequence[Cell], alpha: float) -> Cell:
+    """Return, of the cells with p ≤ alpha, the one with the highest AUC; where there is none, that with the least p."""
     known = [cell for cell in cells if cell.p_pseudo is not None and cell.auc is not None]
-    return min(known, key=lambda cell: (cell.p_pseudo, -(cell.auc or 0.0)), default=cells[0])
+    significant = [cell for cell in known if (cell.p_pseudo or 0.0) <= alpha]
+    if significant:
+        return max(significant, key=lambda cell: cell.auc or 0.0)
+    return min(known, key=lambda cell: cell.p_pseudo or 0.0, default=cells[0])
 
 
 def clock_scores(grid: Grid, ranked: Ranked, background: str) -> Scores:
