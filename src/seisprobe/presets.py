@@ -86,7 +86,7 @@ class Preset:
 
 CLUSTERED = ("INCONCLUSIVE", "EXPLAINED BY CLUSTERING")
 PRESETS: Mapping[str, Preset] = {
-    "norcia": Preset("norcia", "2016-01-01", "2017-01-01", 0, 0.0, 0.0, 2, (1.0, 2.0), 30, 60, 1.0,
+    "norcia": Preset("norcia", "2016-01-01", "2017-01-01", 0, 0.0, 0.0, 2, (1.0, 2.0), 30, 32, 1.0,
                      10.0, (10.0, 1000, 1000), ("SUGGESTIVE",), CLUSTERED),
     "power": Preset("power", "2020-01-01", "2021-01-01", 20, 6.0, 18.0, 2, (1.0, 2.0), 30, 200, 1.0,
                     10.0, (10.0, 0, 0), ("DETECTED",), ("NOT DETECTED", "EXPLAINED BY CLUSTERING")),
@@ -205,7 +205,7 @@ def study_of_world(
         "waveforms": {"source": "sds:waveforms", "stations": names,
                       "channels": sorted({station.band for station in world.stations})},
         "segments": {"per_window": preset.per_window},
-        "encoder": {"name": encoder, "threads": 1} if encoder != "band_energy" else {"name": encoder},
+        "encoder": {"name": encoder, "threads": 1, "batch": 16} if encoder != "band_energy" else {"name": encoder},
         "modality": [{"name": name} for name in ("catalog", "seisclip", "catalog+seisclip", "amplitude")],
         "evaluation": {
             "primary": {"modality": "seisclip", "score": "novelty", "hours": max(preset.hours)},
