@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,6 @@ from seisprobe.cli.shell import Quiet, Verbose, Workers, app, talking
 from seisprobe.cli.studies import print_verdict
 
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the simulated world.")]
-ALL_PROCESSORS = os.cpu_count() or 1
 
 
 @app.command()
@@ -21,9 +19,7 @@ def demo(
     seed: Seed = 0,
     null: Annotated[bool, typer.Option("--null", help="A world without a precursor.")] = False,
     preset: Annotated[str, typer.Option("--preset", help="norcia, power or small.")] = "norcia",
-    workers: Annotated[
-        int, typer.Option("--workers", min=1, help="Processes.", show_default="all processors")
-    ] = ALL_PROCESSORS,
+    workers: Workers = 1,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
