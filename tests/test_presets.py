@@ -52,8 +52,8 @@ def test_another_seed_moves_the_made_up_mainshocks() -> None:
 def test_what_does_not_exist_is_refused() -> None:
     with pytest.raises(InputError, match=r"preset norca: no such preset; did you mean 'norcia'"):
         find_preset("norca")
-    with pytest.raises(InputError, match=r"--confounder gian: no such confounder; did you mean 'gain"):
-        make_world(find_preset("small"), 0, confounder="gian")
+    with pytest.raises(InputError, match=r"--confounder outage: no such confounder; did you mean 'outages'"):
+        make_world(find_preset("small"), 0, confounder="outage")
 
 
 @pytest.mark.parametrize("name", PRESETS)

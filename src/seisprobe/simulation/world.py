@@ -99,7 +99,7 @@ def make_catalog(world: World) -> pd.DataFrame:
     >>> catalog = CatalogWorld(0, 90 * DAY_US, (42.0, 43.0, 12.5, 13.5),
     ...                        (SimulatedMainshock("M", 50 * DAY_US, 6.0, 42.5, 13.0),))
     >>> len(make_catalog(World(catalog, (Station("XX", "AAA", 42.5, 13.0),))))
-    439
+    454
     """
     events = simulate_catalog(world.catalog, generator(world.seed, "catalog"))
     return precursors.with_precursor(world.catalog, world.precursor, events, world.seed)
