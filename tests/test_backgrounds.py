@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from seisprobe.backgrounds import BACKGROUNDS, near_hour, weekend
 from seisprobe.catalog import distance_km, select_events, times_us
 from seisprobe.etas import EtasParameters, rate
+from seisprobe.mainshocks import plan_mainshocks
 from seisprobe.setting import Rates, Setting, etas_days
-from seisprobe.windows import plan_mainshocks, plan_windows
+from seisprobe.windows import plan_windows
 from support.studies import World
 
 HOUR_US = 3_600_000_000

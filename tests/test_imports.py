@@ -17,10 +17,10 @@ from support.studies import environment
 SOURCE = Path(seisprobe.__file__).parent
 # A room may import any room before it. (`__init__` is the door: all of it is loaded lazily.)
 ROOMS = (
-    "errors", "options", "storage", "sections", "study", "catalog", "etas", "sources", "windows", "seisclip",
-    "embedding", "setting", "backgrounds", "vectors", "modalities", "samples", "evaluation", "planning", "synthetic",
-    "sensitivity", "result", "folder", "intake", "fetching", "observing", "costs", "report", "pipeline", "foretell",
-    "status",
+    "errors", "options", "storage", "sections", "study", "catalog", "declustering", "mainshocks", "etas", "sources",
+    "windows", "seisclip", "embedding", "setting", "backgrounds", "vectors", "modalities", "samples", "evaluation",
+    "planning", "synthetic", "sensitivity", "result", "folder", "intake", "fetching", "observing", "costs", "report",
+    "pipeline", "foretell", "status",
     "simulation", "presets", "demo", "calibration", "training", "cli", "__main__",
 )  # fmt: skip
 DESIGN = (

@@ -8,13 +8,13 @@ import pytest
 
 from seisprobe.catalog import Catalog, select_events
 from seisprobe.errors import InputError
+from seisprobe.mainshocks import block_sizes
 from seisprobe.planning import check, make_plan
 from seisprobe.presets import NORCIA, PRESETS, default_precursor, find_preset, make_world, right_words, study_of_world
 from seisprobe.setting import Rates
 from seisprobe.simulation.precursors import CONFOUNDERS, Precursor
 from seisprobe.simulation.world import make_catalog
 from seisprobe.study import study_from_dict
-from seisprobe.windows import block_sizes
 
 DAY_US = 86_400_000_000
 

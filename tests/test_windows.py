@@ -12,19 +12,15 @@ from hypothesis import strategies as st
 
 from seisprobe.catalog import times_us
 from seisprobe.errors import StudyError
-from seisprobe.windows import (
-    WINDOW_COLUMNS,
+from seisprobe.mainshocks import (
     block_sizes,
-    candidate_ends,
     check_mainshocks,
     check_period,
-    meets_zone,
-    places,
     plan_mainshocks,
-    plan_windows,
     positive_distance_h,
     unlisted_events,
 )
+from seisprobe.windows import WINDOW_COLUMNS, candidate_ends, meets_zone, places, plan_windows
 from support.studies import World, utc
 
 HOUR_US = 3_600_000_000
@@ -321,7 +317,7 @@ def test_large_events_that_are_not_listed_are_named() -> None:
 
     study = study_from_dict(raw)
     events = world.events()
-    unlisted = unlisted_events(study, events)
+    unlisted = unlisted_events(study, plan_mainshocks(study, events), events)
     expected = events.loc[
         events["magnitude"].ge(5.0)
         & events["latitude"].between(41.5, 44.0)

@@ -19,6 +19,7 @@ from seisprobe.embedding.embed import scan_unit
 from seisprobe.errors import DataFileError, SeisprobeError, SourceError
 from seisprobe.evaluation.cells import generator
 from seisprobe.fetching import archive_of, data_centre, waveform_query
+from seisprobe.mainshocks import block_sizes
 from seisprobe.modalities import WIDTH
 from seisprobe.observing import encoders_of, needs_waveforms, number_of_networks
 from seisprobe.planning import Plan, modalities_of, waveform_rows
@@ -26,7 +27,7 @@ from seisprobe.sources.fdsn_waveforms import plan_fetch
 from seisprobe.sources.retry import Patience
 from seisprobe.sources.waveforms import ContinuousSource, Query, StationDay, open_waveform_source
 from seisprobe.study import Study
-from seisprobe.windows import DAY_US, block_sizes
+from seisprobe.windows import DAY_US
 
 __all__ = ["Costs", "cost_lines", "waveform_costs"]
 

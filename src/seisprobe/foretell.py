@@ -8,10 +8,10 @@ from typing import Any
 
 from seisprobe.costs import Costs, cost_lines
 from seisprobe.evaluation.power import critical_auc, detectable_auc
+from seisprobe.mainshocks import block_sizes, how_chosen, unlisted_events
 from seisprobe.modalities import Modality
 from seisprobe.planning import Plan
 from seisprobe.study import Study
-from seisprobe.windows import block_sizes, unlisted_events
 
 __all__ = ["FEWEST_TO_TRAIN", "foretell", "number_of_tests", "plan_lines"]
 
@@ -78,11 +78,11 @@ def foretell(
 
 def plan_lines(study: Study, plan: Plan, foretold: Mapping[str, Any], costs: Costs | None = None) -> list[str]:
     """Return the plan for a person: mainshocks, windows, what is left out and why, power."""
-    lines = ["mainshocks (chosen after the fact):"]
+    lines = [f"mainshocks ({how_chosen(study)}):"]
     for m in plan.mainshocks.to_dict("records"):
         where = f"block {m['block']}" if m["block"] else f"no positive: {m['reason']}"
         lines.append(f"  {m['name']:<16} {m['time']:%Y-%m-%dT%H:%M:%S}Z  M {m['magnitude']:g}  {where}")
-    unlisted = unlisted_events(study, plan.setting.events)
+    unlisted = unlisted_events(study, plan.mainshocks, plan.setting.events)
     lines.append(f"events at least as large that are not listed: {len(unlisted) or 'none'}")
     lines += [f"  {e['time']:%Y-%m-%dT%H:%M:%S}Z  M {e['magnitude']:g}" for e in unlisted.head(20).to_dict("records")]
     kinds = plan.windows["kind"].value_counts()

@@ -23,6 +23,7 @@ from seisprobe.evaluation.cells import Cell
 from seisprobe.evaluation.judgement import Evaluation, Key, evaluate, primary_cell
 from seisprobe.folder import claim, known_study, settled_study, stored_study, wipe_computed
 from seisprobe.intake import Progress, read_catalog
+from seisprobe.mainshocks import plan_mainshocks
 from seisprobe.modalities import MODALITIES, Modality
 from seisprobe.observing import needs_waveforms, observe_study, settle, single_segments, waveform_report
 from seisprobe.planning import (
@@ -41,7 +42,7 @@ from seisprobe.setting import fit_places
 from seisprobe.storage import read_table, strict_json, write_bytes, write_table
 from seisprobe.study import Study, is_open, load_study, study_fingerprint
 from seisprobe.synthetic import synthetic_p
-from seisprobe.windows import places, plan_mainshocks
+from seisprobe.windows import places
 
 __all__ = ["plan", "read_catalog", "report", "run"]
 

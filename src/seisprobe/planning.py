@@ -17,6 +17,7 @@ from seisprobe.embedding.components import LENGTH_S, Segmenting
 from seisprobe.errors import FolderError, InputError, StudyError, nearest
 from seisprobe.evaluation.judgement import Tables, default_modality
 from seisprobe.evaluation.splits import safe_split
+from seisprobe.mainshocks import check_mainshocks, check_period, outside_rule, plan_mainshocks
 from seisprobe.modalities import MODALITIES, Modality, NoOptions, join, networks
 from seisprobe.options import explain
 from seisprobe.samples import draw_samples, sample_weights, waveform_windows
@@ -26,7 +27,7 @@ from seisprobe.sources.centre import checked_service
 from seisprobe.sources.waveforms import WAVEFORM_SOURCES, Query
 from seisprobe.storage import read_table
 from seisprobe.study import Study
-from seisprobe.windows import check_mainshocks, check_period, places, plan_mainshocks, plan_windows, window_length_h
+from seisprobe.windows import places, plan_windows, window_length_h
 
 __all__ = [
     "Plan",
@@ -131,6 +132,7 @@ def check(study: Study) -> None:
         raise StudyError(
             "[evaluation] headline = 'quiet': chosen by what follows it, it has no p; name another background"
         )
+    _check_rule(study)
     safe_split(study.evaluation.split, allow_unsafe=study.evaluation.allow_unsafe_split)
     _check_primary(study)
     _check_waveforms(study)
@@ -158,6 +160,15 @@ def _check_modalities(study: Study) -> None:
         if modality.needs == "traces" and study.waveforms and study.waveforms.source.partition(":")[0] in CONTINUOUS:
             said = f"[[modality]] '{name}' reads the metadata of event traces; '{study.waveforms.source}' has none"
             raise StudyError(f"{said}: name [waveforms] source = 'instance:PATH', or leave it out")
+
+
+def _check_rule(study: Study) -> None:
+    rule = study.mainshocks.rule
+    if rule is not None and rule.decluster != "none" and study.windows.radius_km is None:
+        raise StudyError(
+            f"[mainshocks] rule.decluster = '{rule.decluster}' needs [windows] radius_km: background windows are held"
+            " to the rule at a mainshock's own place; set it, or use 'none' with min_gap_days"
+        )
 
 
 def _check_primary(study: Study) -> None:
@@ -222,7 +233,7 @@ def make_plan(study: Study, catalog: Catalog, rates: Rates | None = None, left_o
     check_period(study)
     check_mainshocks(study, catalog.events)
     mainshocks = plan_mainshocks(study, catalog.events, left_out)
-    windows = plan_windows(study, mainshocks)
+    windows = plan_windows(study, mainshocks, outside_rule(study, mainshocks, catalog.events))
     if rates is None:
         rates = Rates(why_none="the study does not ask for it")
         if "etas" in study.evaluation.backgrounds:

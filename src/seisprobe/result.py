@@ -19,15 +19,14 @@ from seisprobe.etas import EtasFit
 from seisprobe.evaluation.cells import Cell
 from seisprobe.evaluation.judgement import Evaluation
 from seisprobe.evaluation.splits import SAFE
+from seisprobe.mainshocks import block_sizes, how_chosen, unlisted_events
 from seisprobe.planning import modalities_of
 from seisprobe.study import Study, study_fingerprint
-from seisprobe.windows import block_sizes, unlisted_events
 
 __all__ = ["SCHEMA", "result_of"]
 
 SCHEMA = 1
 DAY_NIGHT = 0.6  # vectors that cannot tell day from night see little
-AFTER_THE_FACT = "chosen after the fact"
 
 
 def result_of(
@@ -70,8 +69,8 @@ def result_of(
         "study": {"name": study.study.name, "fingerprint": study_fingerprint(study), "seed": study.study.seed},
         "catalog": {**source, "dropped": dict(catalog.dropped), "notes": list(catalog.notes)},
         "mainshocks": [_mainshock(m) for m in mainshocks.to_dict("records")],
-        "mainshock_list": AFTER_THE_FACT,
-        "unlisted_large_events": _unlisted(study, catalog),
+        "mainshock_list": how_chosen(study),
+        "unlisted_large_events": _unlisted(study, mainshocks, catalog),
         "k": sum(sizes),
         "k_effective": len(sizes),
         "windows": _windows(study, windows, backgrounds),
@@ -92,8 +91,8 @@ def result_of(
     }
 
 
-def _unlisted(study: Study, catalog: Catalog) -> list[dict[str, Any]]:
-    events = unlisted_events(study, catalog.events).to_dict("records")
+def _unlisted(study: Study, mainshocks: pd.DataFrame, catalog: Catalog) -> list[dict[str, Any]]:
+    events = unlisted_events(study, mainshocks, catalog.events).to_dict("records")
     return [
         {"time": _stamp(e["time"]), **{key: e[key] for key in ("magnitude", "latitude", "longitude")}} for e in events
     ]

@@ -15,15 +15,19 @@ from seisprobe.errors import nearest
 from seisprobe.options import Options
 
 __all__ = [
+    "AblationOptions",
     "CatalogOptions",
     "EncoderOptions",
     "EvaluationOptions",
     "Mainshock",
+    "MainshockOptions",
+    "MainshockRule",
     "ModalityOptions",
     "PrimaryOptions",
     "Region",
     "SegmentOptions",
     "StudyOptions",
+    "TableOptions",
     "WaveformOptions",
     "WindowOptions",
     "iso_time",
@@ -165,6 +169,23 @@ class Mainshock(Options):
         return self
 
 
+class MainshockRule(Options):
+    """``[mainshocks] rule``: which events of the catalog are mainshocks, going forward in time.
+
+    Nothing that comes after an event decides about it: a foreshock is a mainshock until a larger one follows.
+    """
+
+    min_magnitude: Magnitude
+    min_gap_days: NotNegative = 0.0
+    decluster: Literal["gardner-knopoff", "nearest-neighbour", "none"] = "none"
+
+
+class MainshockOptions(Options):
+    """``[mainshocks]``: the rule that gives them, instead of a list or beside one that must agree with it."""
+
+    rule: MainshockRule | None = None
+
+
 class WindowOptions(Options):
     """``[windows]``: lengths and places of the windows in time (PROTOCOL 1)."""
 
@@ -254,6 +275,33 @@ class EvaluationOptions(Options):
         if self.headline not in self.backgrounds:
             raise ValueError(f"headline = '{self.headline[:80]}' is not among backgrounds = {list(self.backgrounds)}")
         return self
+
+
+class AblationOptions(Options):
+    """``[ablation]``: which modalities share the signal; by default all that stand by themselves, primary hours."""
+
+    modalities: Annotated[tuple[str, ...], AfterValidator(_distinct), Field(max_length=6)] = ()
+    hours: Positive | None = None
+
+
+class TableOptions(Options):
+    """``[[table]]``: any timed table, one row a time (and group); its modality is ``table:NAME``.
+
+    A time without zone is read in `zone`; without one it is refused. Times that daylight saving leaves out or repeats
+    are refused, left out (``drop``), or told apart by their order where rows go back an hour once (``order``).
+    """
+
+    name: Annotated[str, AfterValidator(_is_folder_name)]
+    path: str
+    layout: Literal["columns", "e-obs"] = "columns"
+    time: str = "time"
+    zone: str | None = None
+    daylight_saving: Literal["refuse", "drop", "order"] = "refuse"
+    values: Annotated[tuple[str, ...], AfterValidator(_distinct)] = ()
+    group: str | None = None
+    sampling_s: Positive | None = None
+    min_coverage: Annotated[float, Field(gt=0, le=1)] = 0.8
+    history_days: Annotated[int, Field(ge=1, le=60)] = 7
 
 
 class ModalityOptions(BaseModel):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ import pandas as pd
 from seisprobe.catalog import Floats, Integers, select_events, times_us
 from seisprobe.embedding.waves import Waves
 from seisprobe.errors import SeisprobeError
-from seisprobe.etas import EtasFit, EtasParameters, fit_etas, rate
+from seisprobe.etas import PARAMETER_NAMES, EtasFit, EtasParameters, fit_etas, omori_integral, rate
 from seisprobe.study import Study
 from seisprobe.windows import DAY_US, Place
 
+log = logging.getLogger("seisprobe")
 __all__ = ["Rates", "Setting", "by_place", "etas_days", "fit_places", "intensity"]
 
 
@@ -81,6 +83,9 @@ def fit_places(
 ) -> Rates:
     """Fit temporal ETAS to the events of each place; events before the study are parents only.
 
+    A circle with too few events for a fit takes k, c, p and α from all circles that have enough, the median of their
+    logarithms, and a μ with which its own number of events is expected. Where none has enough there is no rate.
+
     Parameters
     ----------
     study : Study
@@ -93,9 +98,9 @@ def fit_places(
     Returns
     -------
     Rates
-        Empty, with the reason, where any place cannot be fitted.
+        Empty, with the reason, where the region, or every circle, cannot be fitted.
     """
-    fits = {}
+    fits, why, poor = {}, "", []
     end = float(etas_days(study, times_us([study.study.end]))[0])
     usable = select_events(events, min_magnitude=study.mc)
     for place in places:
@@ -105,8 +110,35 @@ def fit_places(
             fits[place.mainshock] = fit_etas(days, inside["magnitude"].to_numpy(), study.mc, 0.0, end, **(how or {}))
         except SeisprobeError as error:
             where = f" within {place.radius_km:g} km of {place.mainshock}" if place.mainshock else ""
-            return Rates(why_none=f"ETAS cannot be fitted{where}: {error}")
-    return Rates({name: fit.parameters for name, fit in fits.items()}, fits)
+            why = why or f"ETAS cannot be fitted{where}: {error}"
+            poor.append((place.mainshock, days, inside["magnitude"].to_numpy()))
+    if not fits:
+        return Rates(why_none=why)
+    shape = _typical([fit.parameters for fit in fits.values()])
+    borrowed = {name: _with_own_background(shape, days, magnitudes, end) for name, days, magnitudes in poor}
+    if borrowed:
+        log.info("etas: %d of %d places have too few events for a fit of their own", len(borrowed), len(places))
+    found = {name: fit.parameters for name, fit in fits.items()} | borrowed
+    return Rates({place.mainshock: found[place.mainshock] for place in places}, fits)
+
+
+def _typical(parameters: Sequence[EtasParameters]) -> EtasParameters:
+    """Return the parameters whose logarithms are the medians of those given."""
+    table = np.log([[getattr(p, name) for name in PARAMETER_NAMES] for p in parameters])
+    values = dict(zip(PARAMETER_NAMES, np.exp(np.median(table, axis=0)).tolist(), strict=True))
+    return replace(parameters[0], **values)
+
+
+def _with_own_background(shape: EtasParameters, days: Floats, magnitudes: Floats, end_days: float) -> EtasParameters:
+    """Return parameters with the μ that leaves, with the aftershocks of all events, as many events as there are.
+
+    Half an event is the least: a place without any is quiet, not impossible.
+    """
+    since = np.maximum(0.0, end_days - days), np.maximum(0.0, -days)
+    mass = omori_integral(since[0], shape.c_days, shape.p) - omori_integral(since[1], shape.c_days, shape.p)
+    triggered = float((shape.k * np.exp(shape.alpha * (magnitudes - shape.mc)) * mass).sum())
+    targets = int(((days > 0) & (days <= end_days)).sum())
+    return replace(shape, mu_per_day=max(targets - triggered, 0.5) / end_days)
 
 
 def intensity(setting: Setting, place: Place, times: Integers) -> Floats:

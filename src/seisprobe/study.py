@@ -8,20 +8,23 @@ import math
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from seisprobe.errors import StudyError, nearest
 from seisprobe.options import Options, explain
 from seisprobe.sections import (
+    AblationOptions,
     CatalogOptions,
     EncoderOptions,
     EvaluationOptions,
     Mainshock,
+    MainshockOptions,
     ModalityOptions,
     SegmentOptions,
     StudyOptions,
+    TableOptions,
     WaveformOptions,
     WindowOptions,
     iso_time,
@@ -60,13 +63,16 @@ class Study(Options):
 
     study: StudyOptions
     catalog: CatalogOptions | None = None
-    mainshock: Annotated[tuple[Mainshock, ...], Field(min_length=1)]
+    mainshock: tuple[Mainshock, ...] = ()
+    mainshocks: MainshockOptions = MainshockOptions()
     windows: WindowOptions = WindowOptions()
     evaluation: EvaluationOptions = EvaluationOptions()
     modality: tuple[ModalityOptions, ...] = ()
     waveforms: WaveformOptions | None = None
     segments: SegmentOptions | None = None
     encoder: EncoderOptions | None = None
+    table: tuple[TableOptions, ...] = ()
+    ablation: AblationOptions | None = None
 
     @property
     def mc(self) -> float:
@@ -84,7 +90,17 @@ class Study(Options):
         return self
 
     @model_validator(mode="after")
+    def _tables_apart(self) -> Study:
+        names = [table.name for table in self.table]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"[[table]] name = '{name}' stands twice; names tell tables apart")
+        return self
+
+    @model_validator(mode="after")
     def _mainshocks_in_order(self) -> Study:
+        if not self.mainshock and self.mainshocks.rule is None:
+            raise ValueError("has no mainshock; add [[mainshock]] tables, or [mainshocks] rule = {min_magnitude = …}")
         names = [m.name for m in self.mainshock]
         for name in names:
             if names.count(name) > 1:

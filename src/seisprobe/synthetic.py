@@ -21,12 +21,13 @@ from seisprobe.etas import EtasFit, EtasParameters, FitOptions, fit_etas, simula
 from seisprobe.evaluation.cells import Cell, generator
 from seisprobe.evaluation.judgement import Key, rank_only
 from seisprobe.evaluation.nulls import one_sided_p
+from seisprobe.mainshocks import block_sizes, positive_distance_h
 from seisprobe.modalities import MODALITIES
 from seisprobe.planning import make_plan, tables_of
 from seisprobe.sections import Mainshock
 from seisprobe.setting import Rates, Setting, etas_days
 from seisprobe.study import Study
-from seisprobe.windows import DAY_US, block_sizes, positive_distance_h
+from seisprobe.windows import DAY_US
 
 __all__ = ["Synthetic", "synthetic_p"]
 

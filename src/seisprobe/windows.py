@@ -1,4 +1,4 @@
-"""The plan of a study: which windows there are, which count and why the others do not. Times and the catalog only.
+"""The windows of a study: which there are, which count and why the others do not. From times alone.
 
 A window is half-open, [start, end). Positives end a gap before a mainshock; candidates for the background end on whole
 steps from midnight UTC of the study's first day; a zone around each mainshock holds neither. Every window that is left
@@ -7,28 +7,23 @@ out keeps its row and its reason. (PROTOCOL 1; reasons in the documentation of t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from seisprobe.catalog import Integers, distance_km, nearest_event, select_events, times_us
+from seisprobe.catalog import Integers, distance_km, times_us
 from seisprobe.errors import StudyError
-from seisprobe.sections import Mainshock
+from seisprobe.mainshocks import sharing_ground
 from seisprobe.study import Study
 
 __all__ = [
+    "GRID_REASONS",
     "WINDOW_COLUMNS",
     "Place",
-    "block_sizes",
-    "check_mainshocks",
-    "check_period",
     "places",
-    "plan_mainshocks",
     "plan_windows",
-    "positive_distance_h",
-    "unlisted_events",
     "window_length_h",
     "zone_steps",
 ]
@@ -49,9 +44,10 @@ WINDOW_COLUMNS = (
 )
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
-MATCH_S, MATCH_MAGNITUDE = 5.0, 0.3
-MOST_CANDIDATES = 1_000_000
+GRID_REASONS = ("zone", "outside_rule")  # of candidates that are no background and keep their place on the grid
 PLACEBO_DAYS = tuple(day for day in range(-10, 11) if day)
+
+Spans = Mapping[str, tuple[Integers, Integers]]
 
 
 @dataclass(frozen=True)
@@ -74,188 +70,6 @@ class Place:
 REGION = Place("", float("nan"), float("nan"), float("nan"))
 
 
-# --- mainshocks ------------------------------------------------------------------------------------------------------
-
-
-def positive_distance_h(study: Study) -> float:
-    """Return D = max(L) + 2 E + 2 h, the least distance of two positives in hours.
-
-    Nearer than that, no background window fits between them, and a background that has no windows there makes half of
-    all clustered worlds significant.
-    """
-    return max(study.windows.hours) + 2 * study.windows.embargo_h + 2.0
-
-
-def check_mainshocks(study: Study, events: pd.DataFrame) -> None:
-    """Refuse a mainshock that the catalog does not know at its time: local time given as UTC is the usual cause.
-
-    Raises
-    ------
-    StudyError
-        Naming the mainshock and the catalog's nearest event.
-    """
-    for mainshock in study.mainshock:
-        found = nearest_event(events, pd.Timestamp(mainshock.time), mainshock.magnitude, MATCH_MAGNITUDE)
-        if found is None or abs(found["offset_s"]) > MATCH_S:
-            raise StudyError(_not_in_catalog(mainshock, events, found))
-
-
-def _not_in_catalog(mainshock: Mainshock, events: pd.DataFrame, similar: pd.Series | None) -> str:
-    time = pd.Timestamp(mainshock.time)
-    nearest = nearest_event(events, time)
-    message = (
-        f"[[mainshock]] {mainshock.name}: the catalog has no event within {MATCH_S:g} s and {MATCH_MAGNITUDE} magnitude"
-        f" units of {_stamp(time)} M {mainshock.magnitude:g}; its nearest event is {_described(nearest)}"
-    )
-    if similar is None:
-        return f"{message}; no event of about that magnitude is in the catalog: check magnitude, region and catalog"
-    hours = similar["offset_s"] / 3600
-    message += f", the nearest of about that magnitude {_described(similar)}"
-    if abs(hours - round(hours)) < 0.01 and 1 <= abs(round(hours)) <= 14:
-        return f"{message}: {abs(round(hours))} h away, so the time looks local; give it in UTC"
-    return f"{message}; correct the time (UTC) or the magnitude"
-
-
-def _described(event: pd.Series | None) -> str:
-    if event is None:
-        return "none"
-    return f"{_stamp(event['time'])} M {event['magnitude']:g} ({event['offset_s']:+.0f} s)"
-
-
-def _stamp(time: pd.Timestamp) -> str:
-    return str(time.strftime("%Y-%m-%dT%H:%M:%S.%f")).rstrip("0").rstrip(".") + "Z"
-
-
-def plan_mainshocks(study: Study, events: pd.DataFrame, left_out: str = "") -> pd.DataFrame:
-    """Return the mainshocks in order of time, with place, block and the reason why one is no positive.
-
-    Parameters
-    ----------
-    study : Study
-    events : DataFrame
-        Event table; gives the place of a mainshock that has none in the study.
-    left_out : str
-        Name of a mainshock that is to be no positive; its row and zone stay.
-
-    Returns
-    -------
-    DataFrame
-        ``name, time, magnitude, latitude, longitude, block (1, 2, …; 0 for no positive), reason``: "",
-        ``too_close`` or ``left_out``.
-
-    Raises
-    ------
-    StudyError
-        When a mainshock lies outside the study's period or a window is longer than the record.
-    """
-    check_period(study)
-    rows = []
-    for mainshock in study.mainshock:
-        latitude, longitude = _place_of(mainshock, events)
-        time = pd.Timestamp(mainshock.time).as_unit("us")
-        rows.append((mainshock.name, time, mainshock.magnitude, latitude, longitude))
-    table = pd.DataFrame(rows, columns=["name", "time", "magnitude", "latitude", "longitude"])
-    table["reason"] = _too_close(times_us(table["time"]), positive_distance_h(study))
-    table.loc[table["name"].eq(left_out), "reason"] = "left_out"
-    table["block"] = _blocks(table, study.windows.block_days, study.windows.block_km)
-    return table
-
-
-def check_period(study: Study) -> None:
-    """Refuse a study whose mainshocks or windows do not fit into its period, before any catalog is read.
-
-    Raises
-    ------
-    StudyError
-        Naming the mainshock, or the length.
-    """
-    start, end = pd.Timestamp(study.study.start), pd.Timestamp(study.study.end)
-    for mainshock in study.mainshock:
-        if not start <= pd.Timestamp(mainshock.time) < end:
-            raise StudyError(
-                f"[[mainshock]] {mainshock.name}: {_stamp(pd.Timestamp(mainshock.time))} lies outside the study's"
-                f" period {_stamp(start)} to {_stamp(end)}; move start or end, or leave it out"
-            )
-    longest = max(study.windows.hours)
-    record_h = (end - start).total_seconds() / 3600
-    if longest > record_h:
-        raise StudyError(f"[windows] hours = {longest:g}: longer than the record of {record_h:g} h; shorten it")
-    if record_h / study.windows.step_h > MOST_CANDIDATES:
-        raise StudyError(
-            f"[windows] step_h = {study.windows.step_h:g}: the record of {record_h:g} h would have more than"
-            f" {MOST_CANDIDATES} windows of each length; widen the step or shorten the record"
-        )
-
-
-def _place_of(mainshock: Mainshock, events: pd.DataFrame) -> tuple[float, float]:
-    if mainshock.latitude is not None and mainshock.longitude is not None:
-        return mainshock.latitude, mainshock.longitude
-    event = nearest_event(events, pd.Timestamp(mainshock.time), mainshock.magnitude, MATCH_MAGNITUDE)
-    if event is None or abs(event["offset_s"]) > MATCH_S:
-        return float("nan"), float("nan")
-    return float(event["latitude"]), float(event["longitude"])
-
-
-def _too_close(times: Integers, distance_h: float) -> list[str]:
-    """Going forward in time, a mainshock that comes `distance_h` or less after the last positive is none."""
-    reasons: list[str] = []
-    last: int | None = None
-    for time in times:
-        close = last is not None and time - last <= distance_h * HOUR_US
-        reasons.append("too_close" if close else "")
-        last = last if close else int(time)
-    return reasons
-
-
-def _blocks(table: pd.DataFrame, block_days: float, block_km: float) -> list[int]:
-    """Number the blocks: positives near each other in time and space, directly or through others, are one block."""
-    positive = [i for i, reason in enumerate(table["reason"]) if not reason]
-    times = times_us(table["time"])
-    block = [0] * len(table)
-    for i in positive:
-        joined = {block[j] for j in positive if j < i and _near(table, times, i, j, block_days, block_km)}
-        block[i] = min(joined) if joined else max(block) + 1
-        block = [block[i] if b in joined else b for b in block]
-    order = {number: rank for rank, number in enumerate(sorted(set(block) - {0}), start=1)}
-    return [order.get(number, 0) for number in block]
-
-
-def _near(table: pd.DataFrame, times: Integers, i: int, j: int, block_days: float, block_km: float) -> bool:
-    if abs(times[i] - times[j]) > block_days * DAY_US:
-        return False
-    row = table.loc[i]
-    away = distance_km(
-        table["latitude"].to_numpy()[[j]], table["longitude"].to_numpy()[[j]], row["latitude"], row["longitude"]
-    )[0]
-    return bool(np.isnan(away) or away <= block_km)  # where a place is not known, nearness in time decides
-
-
-def block_sizes(mainshocks: pd.DataFrame) -> tuple[int, ...]:
-    """Return how many positives each block holds, in the order of time.
-
-    Examples
-    --------
-    >>> block_sizes(pd.DataFrame({"block": [1, 2, 2, 0]}))
-    (1, 2)
-    """
-    counts = mainshocks.loc[mainshocks["block"] > 0, "block"].value_counts().sort_index()
-    return tuple(int(n) for n in counts)
-
-
-def unlisted_events(study: Study, events: pd.DataFrame) -> pd.DataFrame:
-    """Return the study's events at least as large as its smallest mainshock that are not on its list."""
-    region = study.study.region.model_dump()
-    smallest = min(m.magnitude for m in study.mainshock)
-    start, end = pd.Timestamp(study.study.start), pd.Timestamp(study.study.end)
-    large = select_events(events, start=start, end=end, region=region, min_magnitude=smallest)
-    listed = np.zeros(len(large), dtype=bool)
-    for mainshock in study.mainshock:
-        offset_s = (large["time"] - pd.Timestamp(mainshock.time)).dt.total_seconds().abs()
-        alike = (large["magnitude"] - mainshock.magnitude).abs() <= MATCH_MAGNITUDE + 1e-9
-        listed |= (alike & (offset_s <= MATCH_S)).to_numpy()
-    return large.loc[~listed].reset_index(drop=True)
-
-
 # --- windows ---------------------------------------------------------------------------------------------------------
 
 
@@ -273,7 +87,7 @@ def places(study: Study, mainshocks: pd.DataFrame) -> tuple[Place, ...]:
     return tuple(Place(m["name"], m["latitude"], m["longitude"], radius_km) for m in positive.to_dict("records"))
 
 
-def plan_windows(study: Study, mainshocks: pd.DataFrame) -> pd.DataFrame:
+def plan_windows(study: Study, mainshocks: pd.DataFrame, outside_rule: Spans | None = None) -> pd.DataFrame:
     """Return every window of the study, one row each, with kind and reason.
 
     Parameters
@@ -281,6 +95,8 @@ def plan_windows(study: Study, mainshocks: pd.DataFrame) -> pd.DataFrame:
     study : Study
     mainshocks : DataFrame
         From `plan_mainshocks`.
+    outside_rule : mapping of mainshock to (starts, ends), optional
+        Times at which the rule would have taken no mainshock there: windows that point at them are no background.
 
     Returns
     -------
@@ -295,16 +111,18 @@ def plan_windows(study: Study, mainshocks: pd.DataFrame) -> pd.DataFrame:
     """
     tables = [_near_mainshocks(study, mainshocks)]
     ends = candidate_ends(study)
-    zone = _zone_of(study, mainshocks)
-    post_length = study.windows.post_length_h
+    post_length, barred = study.windows.post_length_h, outside_rule or {}
+    shared = sharing_ground(study, mainshocks)
     for place in places(study, mainshocks):
+        own = mainshocks["name"].eq(place.mainshock).to_numpy()
+        zone = _zone_of(study, mainshocks.loc[shared[own].any(axis=0)] if place.mainshock else mainshocks)
         tables += [
-            _candidates(study, zone, ends, layout, hours, place)
+            _candidates(study, zone, ends, layout, hours, place, barred.get(place.mainshock))
             for layout in study.windows.layouts
             for hours in study.windows.hours
         ]
         if post_length not in study.windows.hours or "until-event" not in study.windows.layouts:
-            tables.append(_candidates(study, zone, ends, "until-event", post_length, place))
+            tables.append(_candidates(study, zone, ends, "until-event", post_length, place, None))
     table = pd.concat(tables, ignore_index=True)
     _check_candidates(study, table)
     for column in ("start", "end"):
@@ -375,11 +193,20 @@ def meets_zone(starts: Integers, ends: Integers, low: int, high: int) -> np.ndar
 
 
 def _candidates(
-    study: Study, zones: Iterable[tuple[str, int, int]], ends: Integers, layout: str, hours: float, place: Place
+    study: Study,
+    zones: Iterable[tuple[str, int, int]],
+    ends: Integers,
+    layout: str,
+    hours: float,
+    place: Place,
+    barred: tuple[Integers, Integers] | None,
 ) -> pd.DataFrame:
     starts = ends - round(window_length_h(study, layout, hours) * HOUR_US)
     mainshock = np.full(len(ends), place.mainshock, dtype=object)
     reason = np.full(len(ends), "", dtype=object)
+    if barred is not None:
+        ahead = round(hours * HOUR_US) if layout == "at-lead" else round(study.windows.gap_s * 1e6)
+        reason[_inside(ends + ahead, *barred)] = "outside_rule"
     for name, low, high in zones:
         met = meets_zone(starts, ends, low, high)
         reason[met] = "zone"
@@ -403,6 +230,13 @@ def _candidates(
             "reason": reason,
         }
     )
+
+
+def _inside(times: Integers, starts: Integers, ends: Integers) -> np.ndarray:
+    """Return which ascending times lie in any span (start, end]."""
+    first, last = np.searchsorted(times, starts, side="right"), np.searchsorted(times, ends, side="right")
+    entered, left = (np.bincount(at, minlength=len(times) + 1)[: len(times)] for at in (first, np.maximum(first, last)))
+    return np.asarray(np.cumsum(entered - left) > 0)
 
 
 def _suffix(layout: str, hours: float) -> str:

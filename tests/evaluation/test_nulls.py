@@ -36,6 +36,7 @@ def grid_of(n: int, positives: list[int], weights: np.ndarray, places: int = 1) 
         "until-event", 2.0, tuple(f"M{k}" for k in range(len(positives))), np.arange(len(positives)),
         np.arange(len(positives)), np.array(positives) * HOUR + 77, np.arange(n) * HOUR, rows,
         np.ones((places, n), dtype=bool), {"b": weights}, {},
+        np.ones((places, len(positives)), dtype=bool),
     )  # fmt: skip
 
 
@@ -86,7 +87,9 @@ def test_every_pseudo_draw_equals_plain_loops_without_the_zones_of_its_draw(seed
     draws = rng.integers(0, n, (6, k))
     used = rng.random(k) < 0.8
     zone = np.arange(-reach, reach + 2) if reach else np.empty(0, dtype=np.int64)
-    found = null_auc(drawn_percentiles(scores, weights, draws, zone), used)
+    near = (rng.random((scores.candidates.shape[1], k)) < 0.5) | np.eye(k, dtype=bool)[: scores.candidates.shape[1]]
+    near = near if places > 1 else np.ones((1, k), dtype=bool)
+    found = null_auc(drawn_percentiles(scores, weights, draws, zone, near), used)
     for row, auc in zip(draws, found, strict=True):
         u = []
         for s in range(stations):
@@ -94,7 +97,8 @@ def test_every_pseudo_draw_equals_plain_loops_without_the_zones_of_its_draw(seed
             for m in range(k):
                 values = scores.candidates[s, m if places > 1 else 0].tolist()
                 own = weights[m % len(weights)].tolist()
-                outside = [0.0 if any(i - c in zone.tolist() for c in row) else w for i, w in enumerate(own)]
+                barring = [c for c, there in zip(row, near[m if places > 1 else 0], strict=True) if there]
+                outside = [0.0 if any(i - c in zone.tolist() for c in barring) else w for i, w in enumerate(own)]
                 u[-1].append(hand_percentile(values[row[m]], values, outside))
         assert auc == pytest.approx(hand_auc(u, used.tolist()), abs=1e-12, nan_ok=True)
 
@@ -122,7 +126,7 @@ def test_every_joint_shift_equals_plain_loops_with_zones_that_move_along(seed, p
     shifts = joint_shifts(positives, grid.ends, (-5 * HOUR, 40 * HOUR), 6 * HOUR, 10**6, rng)
     in_zone = sorted({int(p // HOUR) + d for p in positives for d in (-1, 0, 1)} & set(range(n)))
     first = int(positives[0] // HOUR)
-    found = shifted_auc(scores, shifts, np.array(in_zone) - first, around)
+    found = shifted_auc(scores, shifts, [np.array(in_zone) - first] * scores.candidates.shape[1], around)
     expected = {}
     for moved in range(1, around):  # every whole number of steps
         if min(moved, around - moved) < 6:
@@ -330,7 +334,7 @@ def test_rates_at_which_a_null_ar1_score_is_refused(memory, rates):
     for x in series:
         tested = delong(x, labels)
         scores = scores_of(x[None, None], x[None, rows])
-        shifted = shifted_auc(scores, shifts, rows - rows[0], n)
+        shifted = shifted_auc(scores, shifts, [rows - rows[0]], n)
         auc = percentiles(x[rows], x[~labels]).mean()
         assert auc == pytest.approx(tested.auc)
         refused += [(auc - 0.5) / error > 1.645, tested.z > 1.645, one_sided_p(auc, shifted) <= 0.05]

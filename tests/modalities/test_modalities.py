@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from seisprobe.catalog import b_positive, b_value, select_events, times_us
 from seisprobe.etas import EtasParameters, rate
+from seisprobe.mainshocks import plan_mainshocks
 from seisprobe.modalities import MODALITIES
 from seisprobe.modalities.waveforms import _rarity
 from seisprobe.setting import Rates, Setting, etas_days
-from seisprobe.windows import plan_mainshocks, plan_windows
+from seisprobe.windows import plan_windows
 from support.studies import World
 
 HOUR_US = 3_600_000_000

@@ -23,11 +23,12 @@ from seisprobe.evaluation.judgement import Evaluation, Tables, evaluate
 from seisprobe.evaluation.nulls import drawn_percentiles, null_auc, one_sided_p
 from seisprobe.evaluation.scores import delong
 from seisprobe.evaluation.shared_draws import make_grids, make_nulls
+from seisprobe.mainshocks import block_sizes, plan_mainshocks, positive_distance_h
 from seisprobe.setting import fit_places
 from seisprobe.simulation.vector_worlds import VECTOR_KINDS
 from seisprobe.simulation.worlds import KINDS, LEAD_IN_DAYS, MC, NullWorld, null_world
 from seisprobe.study import Study, study_from_dict
-from seisprobe.windows import HOUR_US, block_sizes, places, plan_mainshocks, positive_distance_h
+from seisprobe.windows import HOUR_US, places
 
 __all__ = ["ALPHA", "DRAWS", "Request", "binomial_interval", "judge_catalog", "world_study"]
 

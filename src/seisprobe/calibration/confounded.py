@@ -29,12 +29,13 @@ from seisprobe.etas import FitOptions
 from seisprobe.evaluation.cells import Cell, rank_cell
 from seisprobe.evaluation.grid import Scores
 from seisprobe.evaluation.judgement import Evaluation, Tables, evaluate, make_board
+from seisprobe.mainshocks import block_sizes, plan_mainshocks
 from seisprobe.seisclip.baselines import BandEnergy
 from seisprobe.setting import fit_places
 from seisprobe.simulation.vector_worlds import VECTOR_KINDS, StationHistory, VectorWorld, small_events, vector_world
 from seisprobe.simulation.worlds import MC
 from seisprobe.study import Study, study_from_dict
-from seisprobe.windows import block_sizes, places, plan_mainshocks
+from seisprobe.windows import places
 
 __all__ = ["HeldVectors", "confounded_study", "judge_confounded", "observe_world"]
 

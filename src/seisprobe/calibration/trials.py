@@ -26,12 +26,13 @@ from seisprobe.evaluation.multivariate import ManyColumns, columns_at, shared_st
 from seisprobe.evaluation.novelty import Columns, novelty
 from seisprobe.evaluation.nulls import drawn_percentiles, null_auc, one_sided_p
 from seisprobe.evaluation.shared_draws import drawable_ends, pseudo_mainshocks
+from seisprobe.mainshocks import positive_distance_h
 from seisprobe.modalities import MODALITIES
 from seisprobe.planning import Plan, background_table, modalities_of
 from seisprobe.samples import sample_weights
 from seisprobe.storage import read_table
 from seisprobe.study import Study
-from seisprobe.windows import HOUR_US, positive_distance_h
+from seisprobe.windows import HOUR_US
 
 __all__ = ["Bench", "Part", "Put", "Trial", "judge_trial", "judge_trials", "open_bench", "pseudo_positives"]
 
@@ -69,7 +70,7 @@ class Bench:
     study : Study
     key : cell key
     grid : Grid
-    drawable : ndarray of bool, shape (n,)
+    drawable : ndarray of bool, shape (P, n)
         Candidates that pseudo-mainshocks are drawn from.
     covered : ndarray of bool, shape (n,)
         Candidates with a row at some station: into others no precursor can be put.
@@ -244,7 +245,7 @@ def judge_trial(bench: Bench, put: Put | None, positives: Integers, number: int,
     used = np.isfinite(u)
     if used.sum() < min(2, k_all) or not len(drawn):
         return Trial(number, u, np.nan, np.nan, np.empty(0))
-    null = null_auc(drawn_percentiles(scored, remaining.weights[background], drawn, bench.own_zone), used)
+    null = null_auc(drawn_percentiles(scored, remaining.weights[background], drawn, bench.own_zone, grid.near), used)
     auc = float(np.mean(u[used]))
     return Trial(number, u, auc, one_sided_p(auc, null), null)
 

@@ -27,6 +27,7 @@ MOST_MISSING = 0.05
 LEAST_MAINSHOCKS = 2
 MANY_MAINSHOCKS = 10
 FEWEST_TO_RESAMPLE = 5
+NO_SHIFTS = "scores do not cover the whole record, or shifted times do not follow the mainshocks' rule"
 NO_P_QUIET = "chosen by what follows it: an AUC, no p"
 NO_MAINSHOCK = "no mainshock has a window of this length inside the record"
 
@@ -57,8 +58,8 @@ class Nulls:
         Indices on this grid.
     shifts : ndarray or None, shape (q, K)
         None where scores do not cover the whole record.
-    zones : ndarray
-        Steps from the first mainshock's index to every candidate in a zone.
+    zones : tuple of ndarray
+        By place: steps from the first mainshock's index to every candidate in a zone.
     own_zone : ndarray
         Steps from a window that points at a mainshock to the candidates that meet its zone.
     around : int
@@ -67,7 +68,7 @@ class Nulls:
 
     draws: Mapping[str, Integers]
     shifts: Integers | None
-    zones: Integers
+    zones: tuple[Integers, ...]
     own_zone: Integers
     around: int
 
@@ -224,7 +225,7 @@ def _with_nulls(cell: Cell, grid: Grid, nulls: Nulls, scores: Scores) -> Cell:
     draws = nulls.draws.get(cell.background)
     drawn, null = None, None
     if draws is not None and len(draws):
-        drawn = drawn_percentiles(scores, grid.weights[cell.background], draws, nulls.own_zone)
+        drawn = drawn_percentiles(scores, grid.weights[cell.background], draws, nulls.own_zone, grid.near)
         null = null_auc(drawn, cell.used)
         null = null if np.isfinite(null).any() else None
     shifted, p_shift = None, None
@@ -328,7 +329,7 @@ def _why_null(
     if shifted is None and background != "uniform":
         why["p_shift"] = "shifted times ignore clustering; p_shift belongs to `uniform`"
     elif shifted is None:
-        why["p_shift"] = "scores do not cover the whole record" if nulls.shifts is None else "the record is too short"
+        why["p_shift"] = NO_SHIFTS if nulls.shifts is None else "the record is too short"
     if used.sum() < 2:
         why["ci95"] = "one mainshock has no interval"
     return why

@@ -14,8 +14,9 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from seisprobe.catalog import Floats, Integers, times_us
+from seisprobe.catalog import Floats, Integers, distance_km, times_us
 from seisprobe.evaluation.scores import percentiles
+from seisprobe.windows import GRID_REASONS
 
 __all__ = [
     "Features",
@@ -118,6 +119,8 @@ class Grid:
         0 where a candidate is not in the background.
     why_none : mapping of background to str
         Why a background is empty, or lacks the set of a mainshock.
+    near : ndarray of bool, shape (P, K)
+        Whose zones a place's windows stay out of: of all mainshocks, or of those whose circles meet its own.
     sampled : bool
         Backgrounds are samples of the candidates: all others have no features.
     """
@@ -133,6 +136,7 @@ class Grid:
     candidate: Bools
     weights: Mapping[str, Floats]
     why_none: Mapping[str, str]
+    near: Bools
     sampled: bool = False
 
 
@@ -191,7 +195,9 @@ def make_grid(
     """
     rows = windows.loc[windows["layout"].eq(layout) & windows["hours"].eq(hours)]
     positive = rows.loc[rows["kind"].eq("positive")].sort_values("end", kind="stable")
-    on_grid = rows.loc[rows["kind"].eq("background") | rows["reason"].eq("zone")].sort_values("end", kind="stable")
+    on_grid = rows.loc[rows["kind"].eq("background") | rows["reason"].isin(GRID_REASONS)].sort_values(
+        "end", kind="stable"
+    )
     names = tuple(positive["mainshock"])
     by_place = [on_grid]
     if not on_grid["radius_km"].isna().all():
@@ -210,7 +216,18 @@ def make_grid(
         candidate=np.stack([table["kind"].eq("background").to_numpy() for table in by_place]),
         weights=_weights(weighted, candidate_rows, names, len(windows)),
         why_none=why_none,
+        near=_near(positive, len(candidate_rows)),
     )
+
+
+def _near(positive: pd.DataFrame, places: int) -> Bools:
+    """Return which mainshocks (K) share ground with each place, from the positives' own places."""
+    if places != len(positive) or positive["radius_km"].isna().any():
+        return np.ones((places, len(positive)), dtype=bool)
+    latitude, longitude = positive["latitude"].to_numpy(), positive["longitude"].to_numpy()
+    reach = 2 * positive["radius_km"].to_numpy()
+    away = [distance_km(latitude, longitude, a, b) for a, b in zip(latitude, longitude, strict=True)]
+    return np.asarray(np.stack(away) <= reach)
 
 
 def _weights(

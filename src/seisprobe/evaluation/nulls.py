@@ -124,7 +124,9 @@ def _predecessors(blocks: Sequence[int]) -> list[int]:
     return before
 
 
-def drawn_percentiles(scores: Scores, weights: Floats, draws: Integers, own_zone: Integers) -> Floats:
+def drawn_percentiles(
+    scores: Scores, weights: Floats, draws: Integers, own_zone: Integers, near: np.ndarray | None = None
+) -> Floats:
     """Return the percentile of every pseudo-mainshock in the background without the zones of its draw.
 
     A real mainshock is ranked among windows outside the zones of all mainshocks; so is one that is drawn. (Ranked in
@@ -140,6 +142,8 @@ def drawn_percentiles(scores: Scores, weights: Floats, draws: Integers, own_zone
     own_zone : ndarray of int64, shape (z,)
         Steps on the grid from a window that points at a mainshock to the candidates that meet its zone; empty: every
         draw is ranked in the whole background.
+    near : ndarray of bool, shape (P, K), optional
+        Whose zones each place stays out of; by default those of all.
 
     Returns
     -------
@@ -150,15 +154,21 @@ def drawn_percentiles(scores: Scores, weights: Floats, draws: Integers, own_zone
     n = scores.candidates.shape[2]
     owners = max(len(weights), scores.candidates.shape[1])
     u = np.full((len(scores.stations), r, k_all), np.nan)
-    for rows in np.array_split(np.arange(r), max(1, r * k_all * len(own_zone) // MOST_AT_ONCE)):
-        zone = _each_once((draws[rows][:, :, None] + own_zone).reshape(len(rows), -1), n)
+    near = np.ones((1, k_all), dtype=bool) if near is None else near
+    for rows in np.array_split(np.arange(r), max(1, r * int(near.sum(axis=1).max()) * len(own_zone) // MOST_AT_ONCE)):
+        zones = [_zone_steps(draws[rows][:, mine], own_zone, n) for mine in near]
         for s in range(len(scores.stations)):
             for q in range(owners):
                 values = scores.candidates[s, q % scores.candidates.shape[1]]
                 mine = np.arange(k_all) if owners == 1 else np.array([q])
                 coded = _coded(values, weights[q % len(weights)])
-                u[s, rows[:, None], mine] = _ranked_outside(coded, draws[rows][:, mine], zone)
+                u[s, rows[:, None], mine] = _ranked_outside(coded, draws[rows][:, mine], zones[q % len(zones)])
     return median_over_stations(u)
+
+
+def _zone_steps(draws: Integers, own_zone: Integers, n: int) -> Integers:
+    """Return the candidates in the zones of drawn mainshocks, (r, k) to (r, k z), each once."""
+    return _each_once((draws[:, :, None] + own_zone).reshape(len(draws), -1), n)
 
 
 def _each_once(index: Integers, n: int) -> Integers:
@@ -261,7 +271,7 @@ def joint_shifts(
     return np.asarray(index, dtype=np.int64)
 
 
-def shifted_auc(scores: Scores, shifts: Integers, zones: Integers, around: int) -> Floats:
+def shifted_auc(scores: Scores, shifts: Integers, zones: Sequence[Integers], around: int) -> Floats:
     """Return the AUC of each joint shift; the zones move along, so that each ranks among all other candidates.
 
     Parameters
@@ -269,8 +279,8 @@ def shifted_auc(scores: Scores, shifts: Integers, zones: Integers, around: int) 
     scores : Scores
     shifts : ndarray of int64, shape (r, K)
         From `joint_shifts`.
-    zones : ndarray of int64, shape (z,)
-        Steps on the grid from the first mainshock's own index to every candidate that meets a zone.
+    zones : sequence of ndarray of int64, each of shape (z,)
+        By place: steps on the grid from the first mainshock's own index to every candidate that meets a zone.
     around : int
         Steps in the whole record: where the circle closes.
 
@@ -286,8 +296,9 @@ def shifted_auc(scores: Scores, shifts: Integers, zones: Integers, around: int) 
         for place in range(n_places):
             mine = np.arange(k_all) if n_places == 1 else np.array([place])
             coded = _coded(scores.candidates[s, place], np.ones(n))
-            for rows in np.array_split(np.arange(r), max(1, r * len(zones) // MOST_AT_ONCE)):
-                zone = np.minimum((shifts[rows, :1] + zones[None, :]) % around, n)  # past n the circle has no candidate
+            steps = zones[place]
+            for rows in np.array_split(np.arange(r), max(1, r * len(steps) // MOST_AT_ONCE)):
+                zone = np.minimum((shifts[rows, :1] + steps[None, :]) % around, n)  # past n the circle has no candidate
                 u[s, rows[:, None], mine] = _ranked_outside(coded, shifts[rows][:, mine], zone)
     return _mean_of_scored(median_over_stations(u)[:, used])
 
@@ -316,27 +327,40 @@ def _coded(values: Floats, weights: Floats) -> _Coded:
 
 
 def _ranked_outside(coded: _Coded, asked: Integers, zone: Integers) -> Floats:
-    """Return the percentile of candidates among all but those of a zone; indices (r, k) and (r, z) to (r, k).
+    """Return the percentile of candidates among all but those of a zone; indices (r, k) and (r, z) to (r, k)."""
+    missing = len(coded.up_to) - 1
+    if not missing:  # a station that stands for no window of this place
+        return np.full(asked.shape, np.nan)
+    x = coded.code[asked]
+    lost = _compared(coded, x, zone) if asked.shape[1] == 1 else _sorted(coded, x, zone)
+    known = np.minimum(x, max(missing - 1, 0))
+    below, through, total = coded.up_to[known] - lost[0], coded.up_to[known + 1] - lost[1], coded.up_to[-1] - lost[2]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        u = (below + through) / (2 * total)
+    return np.where((x < missing) & (total > TIE * coded.up_to[-1]), u, np.nan)
+
+
+def _compared(coded: _Coded, x: Integers, zone: Integers) -> tuple[Floats, Floats, Floats]:
+    """Return the zone's weight below, through and of all ranks, for one rank x a row: no sorting is needed for one."""
+    code, weight = coded.code[zone], coded.weight[zone]
+    below, through = (np.where(mask, weight, 0.0).sum(axis=1)[:, None] for mask in (code < x, code <= x))
+    return below, through, weight.sum(axis=1)[:, None]
+
+
+def _sorted(coded: _Coded, x: Integers, zone: Integers) -> tuple[Floats, Floats, Floats]:
+    """Return the zone's weight below, through and of all ranks, for many ranks x a row.
 
     Sorted once a row, the ranks of a zone answer for all k; a row's number in front makes all rows one sorted list.
     """
     missing = len(coded.up_to) - 1
-    if not missing:  # a station that stands for no window of this place
-        return np.full(asked.shape, np.nan)
     order = np.argsort(coded.code[zone], axis=1)
     zone = np.take_along_axis(zone, order, axis=1)
-    rows = np.arange(len(asked), dtype=np.int64)[:, None] * (missing + 2)
+    rows = np.arange(len(x), dtype=np.int64)[:, None] * (missing + 2)
     inside = (coded.code[zone] + rows).ravel()
     mass = np.concatenate([[0.0], np.cumsum(coded.weight[zone].ravel())])
-    first = mass[np.arange(len(asked)) * zone.shape[1]][:, None]
-    x = coded.code[asked]
-    known = np.minimum(x, max(missing - 1, 0))
-    below = coded.up_to[known] - (mass[np.searchsorted(inside, x + rows)] - first)
-    through = coded.up_to[known + 1] - (mass[np.searchsorted(inside, x + rows + 1)] - first)
-    total = coded.up_to[-1] - (mass[np.searchsorted(inside, missing + rows)] - first)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        u = (below + through) / (2 * total)
-    return np.where((x < missing) & (total > TIE * coded.up_to[-1]), u, np.nan)
+    first = mass[np.arange(len(x)) * zone.shape[1]][:, None]
+    below, through, total = (mass[np.searchsorted(inside, at + rows)] - first for at in (x, x + 1, missing))
+    return below, through, total
 
 
 def _mean_of_scored(u: Floats) -> Floats:

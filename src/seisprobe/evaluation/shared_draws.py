@@ -12,8 +12,9 @@ from seisprobe.catalog import Integers, times_us
 from seisprobe.evaluation.cells import Nulls, generator
 from seisprobe.evaluation.grid import Grid, make_grid
 from seisprobe.evaluation.nulls import joint_shifts, pseudo_draws
+from seisprobe.mainshocks import bars_background, positive_distance_h
 from seisprobe.study import Study
-from seisprobe.windows import DAY_US, HOUR_US, positive_distance_h, zone_steps
+from seisprobe.windows import DAY_US, HOUR_US, zone_steps
 
 __all__ = ["Ground", "WhyNone", "drawable_ends", "make_grids", "make_grounds", "make_nulls", "pseudo_mainshocks"]
 
@@ -126,10 +127,11 @@ def make_nulls(
                 rng = generator(study.study.seed, f"pseudo {name}")
                 draws[name] = where, pseudo_mainshocks(study, name, drawn_from, drawable, study.evaluation.draws, rng)
     least = round((max(study.windows.hours) + study.windows.embargo_h) * HOUR_US)
+    follows_rule = bars_background(study)
     made = {}
     for where, own in grids.items():
         first = (own.positive_ends[0] - own.ends[0]) // step if len(own.positive_ends) and len(own.ends) else 0
-        zone = np.flatnonzero(~own.candidate[0]) - first
+        zone = tuple(np.flatnonzero(~candidate) - first for candidate in own.candidate)
         shifts = joint_shifts(
             own.positive_ends, own.ends, (start, end), least, study.evaluation.shifts,
             generator(study.study.seed, "shifts"),
@@ -140,7 +142,9 @@ def make_nulls(
             if set(own.names) <= set(known):
                 columns = [known.index(mainshock) for mainshock in own.names]
                 here[name] = rows[:, columns] + behind[where] - behind[made_on]
-        made[where] = Nulls(here, shifts, zone, zone_steps(study, *where), (end - start) // step)
+        made[where] = Nulls(
+            here, None if follows_rule else shifts, zone, zone_steps(study, *where), (end - start) // step
+        )
     return made
 
 
@@ -154,14 +158,16 @@ def drawable_ends(study: Study, grids: Mapping[Where, Grid], where: Where) -> np
 
     Returns
     -------
-    ndarray of bool, shape (n,)
+    ndarray of bool, shape (P, n)
+        By place: the rule that chose a mainshock leaves out other times at each.
     """
     behind, n = _behind(study, grids), len(grids[where].ends)
-    good = np.ones(n, dtype=bool)
+    good = np.ones(grids[where].candidate.shape, dtype=bool)
     for other, grid in grids.items():
         index = np.arange(n) + behind[other] - behind[where]
         inside = (index >= 0) & (index < n)
-        good &= inside & np.all(grid.candidate[:, np.clip(index, 0, n - 1)], axis=0)
+        there = grid.candidate[:, np.clip(index, 0, n - 1)]
+        good &= inside & (there if len(there) == len(good) else np.all(there, axis=0))
     return good
 
 
@@ -180,7 +186,7 @@ def pseudo_mainshocks(
     name : str
         A background that the grid has weights for.
     grid : Grid
-    drawable : ndarray of bool, shape (n,)
+    drawable : ndarray of bool, shape (P, n)
         From `drawable_ends`.
     draws : int
     rng : Generator

@@ -25,6 +25,9 @@ DETECTABLE_DIFFERENCE = 0.1
 MOST_BLOCKS = 100
 
 
+POST_EVENT, POST_EVENT_ALPHA, MANY_BLOCKS = 0.9, 0.001, 10
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What the word of one (modality, score, length) is read from, at the headline background.
@@ -106,13 +109,29 @@ def judge(evidence: Evidence) -> Verdict:
 def _first_rule(e: Evidence) -> Verdict:
     if e.auc is None or e.p is None:
         return Verdict(INCONCLUSIVE, 1, f"there is no AUC with a p: {e.why_no_auc or 'it could not be computed'}")
-    if e.post_event_auc is not None and e.post_event_auc <= 0.9:
+    needed = post_event_needed(len(set(e.blocks)))
+    if e.post_event_auc is not None and e.post_event_auc <= needed:
         return Verdict(
             INCONCLUSIVE,
             1,
-            f"the hour after the mainshocks scores only AUC {e.post_event_auc:.2f}: the data do not work",
+            f"the time after the mainshocks scores only AUC {e.post_event_auc:.2f}, not above {needed:.2f}: the data"
+            " do not work",
         )
     return _significant(e, e.auc, e.p) if e.p <= e.alpha else _not_significant(e, e.auc, e.p)
+
+
+def post_event_needed(blocks: int) -> float:
+    """Return the AUC that the time after the mainshocks must exceed, for the data to work.
+
+    0.9 for few large mainshocks. Many small ones have few aftershocks each, so that most of their windows hold none:
+    with ten blocks or more they must together exceed what chance reaches once in a thousand times.
+
+    Examples
+    --------
+    >>> post_event_needed(2), round(post_event_needed(68), 3)
+    (0.9, 0.608)
+    """
+    return min(POST_EVENT, critical_auc((1,) * blocks, POST_EVENT_ALPHA)) if blocks >= MANY_BLOCKS else POST_EVENT
 
 
 def _significant(e: Evidence, auc: float, p: float) -> Verdict:

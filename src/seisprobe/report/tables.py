@@ -110,6 +110,7 @@ CONTROL_WORDS = {
     "day_night of seisclip": "plumbing: vectors of single minutes tell day from night, above 0.6",
 }
 DROP_WORDS = {
+    "outside_rule": "the rule would take no mainshock then",
     "zone": "window meets the zone around a mainshock",
     "too_close": "mainshock too soon after the one before: no positive",
     "left_out": "mainshock left out",
