@@ -29,8 +29,9 @@ def a_world(seed: int, places: int = 1, own_sets: bool = False, n: int = 24 * 40
     values = rng.standard_normal((2, places, n))
     values[rng.random(values.shape) < 0.1] = np.nan
     rows = np.arange(n * places).reshape(places, n)
-    grid = Grid("until-event", 2.0, ("A", "B", "C"), np.arange(k), np.arange(k), positives, ends,
-                rows, np.ones((places, n), dtype=bool), {"b": weights}, {}, np.ones((places, k), dtype=bool))  # fmt: skip
+    there, before = np.ones((places, n), dtype=bool), np.ones((places, k), dtype=bool)
+    which, names = np.arange(k), ("A", "B", "C")
+    grid = Grid("until-event", 2.0, names, which, which, positives, ends, rows, there, {"b": weights}, {}, before)
     scores = Scores(("S", "T"), values, rng.standard_normal((2, k)), np.zeros((2, k), bool), np.isnan(values))
     return grid, rank(grid, scores, "b"), weights
 
