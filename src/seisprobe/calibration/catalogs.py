@@ -26,7 +26,7 @@ from seisprobe.evaluation.shared_draws import make_grids, make_nulls
 from seisprobe.mainshocks import block_sizes, plan_mainshocks, positive_distance_h
 from seisprobe.setting import fit_places
 from seisprobe.simulation.vector_worlds import VECTOR_KINDS
-from seisprobe.simulation.worlds import KINDS, LEAD_IN_DAYS, MC, NullWorld, null_world
+from seisprobe.simulation.worlds import KINDS, LEAD_IN_DAYS, MC, RULED_KINDS, NullWorld, null_world
 from seisprobe.study import Study, study_from_dict
 from seisprobe.windows import HOUR_US, places
 
@@ -37,7 +37,7 @@ DRAWS = 199
 ALPHA = 0.05
 NAIVE_WINDOWS, NAIVE_BACKGROUND, NAIVE_SHUFFLES = 12, 200, 199
 INJECTED_H = 24.0
-MAINSHOCKS, MAINSHOCKS_OF_WAVEFORMS = 3, 6
+MAINSHOCKS, MAINSHOCKS_OF_WAVEFORMS, MAINSHOCKS_BY_RULE = 3, 6, 20
 FEWER = 4  # what is slow and has no bound to keep is done in every fourth world
 
 
@@ -45,7 +45,8 @@ FEWER = 4  # what is slow and has no bound to keep is done in every fourth world
 class Request:
     """What is asked: kind and number of worlds, size of an injected rate increase, seed, K.
 
-    K is 3 by default (0), and 6 for worlds of waveforms: five blocks are the fewest that can be DETECTED.
+    K is 3 by default (0), and 6 for worlds of waveforms: five blocks are the fewest that can be DETECTED. Where a rule
+    gives the mainshocks it is the least number of them, 20.
     """
 
     kind: str
@@ -55,14 +56,16 @@ class Request:
     mainshocks: int = 0
 
     def __post_init__(self) -> None:
-        known = (*KINDS, *VECTOR_KINDS)
+        known = (*KINDS, *VECTOR_KINDS, *RULED_KINDS)
         if self.kind not in known:
             raise StudyError(f"--kind {self.kind}: no such kind of world; {nearest(self.kind, known)}")
-        if self.kind in VECTOR_KINDS and self.size:
+        if self.kind in (*VECTOR_KINDS, *RULED_KINDS) and self.size:
             raise StudyError(f"--size {self.size:g}: {self.kind} worlds have no rate increase; leave it out")
         if not self.mainshocks:
-            default = MAINSHOCKS_OF_WAVEFORMS if self.kind in VECTOR_KINDS else MAINSHOCKS
-            object.__setattr__(self, "mainshocks", default)
+            fewest = dict.fromkeys(VECTOR_KINDS, MAINSHOCKS_OF_WAVEFORMS) | dict.fromkeys(
+                RULED_KINDS, MAINSHOCKS_BY_RULE
+            )
+            object.__setattr__(self, "mainshocks", fewest.get(self.kind, MAINSHOCKS))
 
 
 def binomial_interval(k: int, n: int, level: float = 0.95) -> tuple[float, float]:

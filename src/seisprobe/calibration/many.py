@@ -16,10 +16,12 @@ import numpy as np
 from seisprobe import __version__
 from seisprobe.calibration.catalogs import ALPHA, Request, binomial_interval, judge_catalog
 from seisprobe.calibration.confounded import judge_confounded
+from seisprobe.calibration.ruled import judge_ruled
 from seisprobe.embedding.executors import processes, serial
 from seisprobe.errors import FolderError
 from seisprobe.evaluation.power import critical_auc, percentile_law
 from seisprobe.simulation.vector_worlds import VECTOR_KINDS
+from seisprobe.simulation.worlds import RULED_KINDS
 from seisprobe.storage import strict_json, write_bytes
 
 __all__ = ["calibrate", "judge_world", "rate_lines", "summarise"]
@@ -37,7 +39,8 @@ def judge_world(request: Request, index: int) -> dict[str, Any] | None:
     index : int
         Number of the world: with the seed, all of its randomness.
     """
-    return (judge_confounded if request.kind in VECTOR_KINDS else judge_catalog)(request, index)
+    judges = dict.fromkeys(VECTOR_KINDS, judge_confounded) | dict.fromkeys(RULED_KINDS, judge_ruled)
+    return judges.get(request.kind, judge_catalog)(request, index)
 
 
 def calibrate(
@@ -215,6 +218,7 @@ def _rates(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "p_adjusted": "p_adjusted",
         "p_adjusted_of_any_cell": "p_adjusted_least",
         "p_pseudo_uniform": "p_pseudo_uniform",
+        "p_pseudo_event_rate": "p_pseudo_rate",
         "p_shift": "p_shift_uniform",
         "p_shift_etas": "p_shift_etas",
         "p_independent_etas": "p_independent_etas",

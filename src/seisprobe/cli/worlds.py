@@ -100,8 +100,8 @@ def calibrate(
         str,
         typer.Option(
             "--kind",
-            help="Catalogs: stationary, poisson, drift, daily, confounder. Waveforms: clean, gain-listed,"
-            " gain-unlisted, outages, hours, slow-drift. With --study: embedding or tremor.",
+            help="Catalogs: stationary, poisson, drift, daily, confounder; by rule: rule, rule-places. Waveforms:"
+            " clean, gain-listed, gain-unlisted, outages, hours, slow-drift. With --study: embedding or tremor.",
         ),
     ] = "stationary",
     size: Annotated[
@@ -112,7 +112,10 @@ def calibrate(
     mainshocks: Annotated[
         int,
         typer.Option(
-            "--mainshocks", min=0, help="K, the largest events of a world.", show_default="3; 6 with waveforms"
+            "--mainshocks",
+            min=0,
+            help="K, the largest events of a world; by rule the least.",
+            show_default="3; 6 with waveforms; 20 by rule",
         ),
     ] = 0,
     workers: Workers = 1,

@@ -23,9 +23,10 @@ import pandas as pd
 from seisprobe.catalog import EVENT_COLUMNS, Floats, Integers, largest_apart
 from seisprobe.etas import EtasParameters, branching_ratio, draw_magnitudes, simulate
 
-__all__ = ["KINDS", "NullWorld", "clustered_world", "null_world", "productivity"]
+__all__ = ["KINDS", "RULED_KINDS", "NullWorld", "clustered_world", "null_world", "productivity", "ruled_events"]
 
 KINDS = ("stationary", "poisson", "drift", "daily", "confounder")
+RULED_KINDS = ("rule", "rule-places")
 DAY_US = 86_400_000_000
 START_US = 1_577_836_800_000_000  # 2020-01-01, a Wednesday: any date does, weekdays matter
 DAYS, DAYS_A_MAINSHOCK, LEAD_IN_DAYS = 365.0, 120.0, 365.0
@@ -33,6 +34,7 @@ MC, B, LARGEST = 2.0, 1.0, 7.0
 ALPHA, C_DAYS, P = 1.8, 0.005, 1.12
 BRANCHING, BACKGROUND_PER_DAY = 0.7, 0.9
 POISSON_PER_DAY = 1.6
+RULED_DAYS, PLACES, RULED_PER_DAY = 2000.0, 10, (0.6, 0.4)  # background events of all places, of one
 WORKING_HOURS, MISSED_BY_DAY = (6.0, 18.0), 0.5
 NIGHT_HOURS = (0.0, 5.0)
 AFTERSHOCKS, AFTERSHOCK_DAYS = 40, (2.0 / 1440.0, 20.0 / 24.0)
@@ -137,6 +139,36 @@ def clustered_world(
     return NullWorld(_table(at, magnitudes, rng), chosen, START_US, START_US + round(days * DAY_US))
 
 
+def ruled_events(kind: str, rng: np.random.Generator) -> tuple[pd.DataFrame, int, int]:
+    """Return a stationary ETAS catalog for mainshocks by rule, and the study's period in microseconds.
+
+    Parameters
+    ----------
+    kind : str
+        ``rule``: one place. ``rule-places``: ten places 200 km apart, quiet ones and lively ones, each a catalog of its
+        own.
+    rng : Generator
+
+    Returns
+    -------
+    events : DataFrame
+        Event table with a year of history.
+    start_us, end_us : int
+    """
+    places = 1 if kind == "rule" else PLACES
+    total = RULED_PER_DAY[kind == "rule"]
+    shares = rng.lognormal(0.0, 1.0, places) if places > 1 else np.ones(1)
+    tables = []
+    for number, share in enumerate(shares / shares.sum()):
+        days, magnitudes = _clustered(RULED_DAYS, rng, total * float(share))
+        north, east = 2.0 * (number // 5), 2.5 * (number % 5)
+        table = _table(days, magnitudes, rng)
+        moved = {"latitude": table["latitude"] + north, "longitude": table["longitude"] + east}
+        tables.append(table.assign(**moved, event_id=f"p{number}-" + table["event_id"]))
+    events = pd.concat(tables).sort_values("time", kind="stable", ignore_index=True)
+    return events, START_US, START_US + round(RULED_DAYS * DAY_US)
+
+
 def productivity() -> float:
     """Return the mean number of direct aftershocks, without end of time, of an event of the magnitude Mc.
 
@@ -150,10 +182,10 @@ def productivity() -> float:
     return float(BRANCHING / branching_ratio(unit, B, LARGEST) * C_DAYS ** (1.0 - P) / (P - 1.0))
 
 
-def _clustered(length: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    unit = EtasParameters(BACKGROUND_PER_DAY, 1.0, ALPHA, C_DAYS, P, mc=MC)
+def _clustered(length: float, rng: np.random.Generator, per_day: float = BACKGROUND_PER_DAY) -> tuple[Floats, Floats]:
+    unit = EtasParameters(per_day, 1.0, ALPHA, C_DAYS, P, mc=MC)
     k = BRANCHING / branching_ratio(unit, B, LARGEST)
-    parameters = EtasParameters(BACKGROUND_PER_DAY, k, ALPHA, C_DAYS, P, mc=MC)
+    parameters = EtasParameters(per_day, k, ALPHA, C_DAYS, P, mc=MC)
     world = simulate(parameters, length, rng, b=B, max_magnitude=LARGEST, lead_in_days=LEAD_IN_DAYS)
     return world.times_days, world.magnitudes
 
