@@ -11,12 +11,18 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from seisprobe.evaluation import classifier
-from seisprobe.evaluation.classifier import held_out_percentiles, make_classifier
+from seisprobe.evaluation.classifier import Candidates, make_classifier
+from seisprobe.evaluation.classifier import held_out_percentiles as held_out
 from seisprobe.evaluation.refitting import fit_folds
 from seisprobe.evaluation.scores import percentiles
 from seisprobe.evaluation.splits import leave_one_block_out
 
 HOUR = 3_600_000_000
+
+
+def held_out_percentiles(x, *rest):
+    """Candidates of one place that all mainshocks share."""
+    return held_out(Candidates.of_one_place(x), *rest)
 
 
 def blocks_world(seed: int, n: int = 900, k: int = 6, columns: int = 4):
@@ -126,7 +132,7 @@ def test_training_background_is_thinned_in_proportion_to_weight():
     x, p, folds = blocks_world(9, n=n, k=5)
     drawn = np.zeros(n)
     for _ in range(40):
-        for task in classifier._tasks(x, p, weights, folds, rng):
+        for task in classifier._tasks(Candidates.of_one_place(x), p, weights, folds, rng):
             assert len(task.train) == 500
             drawn[task.train] += 1
     assert drawn[1::2].sum() / drawn[::2].sum() == pytest.approx(5.0, rel=0.12)  # a little less, without replacement

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -21,7 +22,17 @@ from seisprobe.evaluation.power import critical_auc, detectable_auc, inversion_i
 from seisprobe.study import Study
 from seisprobe.windows import DAY_US, window_length_h
 
-__all__ = ["NO_P_QUIET", "Cell", "Nulls", "auc_interval", "empty_cell", "generator", "rank_cell", "sizes_of"]
+__all__ = [
+    "NO_P_QUIET",
+    "Cell",
+    "Nulls",
+    "auc_interval",
+    "background_size",
+    "empty_cell",
+    "generator",
+    "rank_cell",
+    "sizes_of",
+]
 
 MOST_MISSING = 0.05
 LEAST_MAINSHOCKS = 2
@@ -101,6 +112,7 @@ class Cell:
     interval: tuple[float, float] | None = None
     alarm: Alarm | None = None
     information_gain: float | None = None
+    reliability: Mapping[str, Any] | None = None
     stations: Mapping[str, float] = field(default_factory=dict)
     scores: Scores | None = None
     ranked: Ranked | None = None
@@ -213,7 +225,7 @@ def rank_cell(
 def _with_background(cell: Cell, study: Study, grid: Grid, ranked: Ranked) -> Cell:
     """Return a cell with the size of its background and what alarming in it would cost."""
     weights, medians = grid.weights[cell.background], median_over_stations(ranked.candidates)
-    windows, days, effective = _background_size(grid, weights, np.isfinite(medians))
+    windows, days, effective = background_size(grid, weights, np.isfinite(medians))
     alarm = _alarm(study, grid, cell.u[cell.used], medians, weights)
     return replace(cell, n_background=windows, n_days=days, n_effective=effective, alarm=alarm)
 
@@ -262,7 +274,7 @@ def _why_not(grid: Grid, scores: Scores, counted: np.ndarray) -> str:
     return ""
 
 
-def _background_size(grid: Grid, weights: Floats, scored: np.ndarray) -> tuple[int, int, float]:
+def background_size(grid: Grid, weights: Floats, scored: np.ndarray) -> tuple[int, int, float]:
     """Return windows, calendar days and effective number of a background, of the smallest of mainshocks' own sets."""
     shape = (max(len(weights), len(scored)), len(grid.ends))
     counted = np.broadcast_to(weights, shape) * np.broadcast_to(scored, shape)

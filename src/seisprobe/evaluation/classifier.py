@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,60 @@ from seisprobe.evaluation.refitting import fit_folds
 from seisprobe.evaluation.scores import percentiles_of_few
 from seisprobe.evaluation.splits import Fold
 
-__all__ = ["Held", "held_out_percentiles", "make_classifier"]
+__all__ = ["Candidates", "Decided", "Held", "held_out_percentiles", "make_classifier"]
 
 Decide = Callable[[Floats], Floats]
 REGULARISATION = 0.1
 MOST_BACKGROUND = 500
 SOLVER = "newton-cholesky"  # exact, and for few columns quicker than the default
-POOL = 6  # times as many candidates as a fold needs, drawn once for all folds
+POOL = 30  # times as many candidates as a fold needs, drawn once for all folds; no result depends on it
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Candidate windows with their columns: of one place for all mainshocks, or by place, place k for mainshock k.
+
+    Parameters
+    ----------
+    x : ndarray, shape (m, d)
+        A row with NaN neither trains nor ranks.
+    time : ndarray of int64, shape (m,)
+        Which of the ends that folds are masks of each window has; ascending within a place.
+    first : ndarray of int64, shape (P + 1,)
+        Row at which each place begins, and m.
+    """
+
+    x: Floats
+    time: Integers
+    first: Integers
+
+    @classmethod
+    def of_one_place(cls, x: Floats) -> Candidates:
+        """Return candidates that all mainshocks share, one at each end."""
+        return cls(x, np.arange(len(x)), np.array([0, len(x)]))
+
+    @cached_property
+    def known(self) -> np.ndarray:
+        """Which rows have no NaN, booleans of shape (m,)."""
+        return np.asarray(np.isfinite(self.x).all(axis=1))
+
+    def owners(self, held: Integers) -> list[tuple[int, Integers]]:
+        """Return the place of held-out mainshocks, with those of them that it belongs to."""
+        return [(0, held)] if len(self.first) == 2 else [(int(k), held[held == k]) for k in held]
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Decisions (log odds) of one fold: of held-out mainshocks, and of the candidates that they are ranked among.
+
+    `group` is the first mainshock of the fold, or the only one of a place: the same at every station.
+    """
+
+    group: int
+    held: Integers
+    decision: Floats
+    rows: Integers
+    background: Floats
 
 
 @dataclass(frozen=True)
@@ -30,6 +77,7 @@ class Held:
 
     u: Floats
     train_positives: int
+    decided: tuple[Decided, ...] = ()
 
 
 def make_classifier(widths: Sequence[int], n_train: int) -> Any:
@@ -72,16 +120,15 @@ def make_classifier(widths: Sequence[int], n_train: int) -> Any:
 
 @dataclass(frozen=True)
 class _Task:
-    """Rows of one fold: candidates that train (thinned), positives that train and are held out, candidates beside."""
+    """Rows of one fold: candidates that train (thinned), positives that train; those held out, each with its own."""
 
     train: Integers
     train_positive: Integers
-    held: Integers
-    test: Integers
+    asked: tuple[tuple[int, Integers, Integers], ...]
 
 
 def held_out_percentiles(
-    candidates: Floats,
+    candidates: Candidates,
     positives: Floats,
     widths: Sequence[int],
     weights: Floats,
@@ -91,15 +138,16 @@ def held_out_percentiles(
 ) -> Held:
     """Return each mainshock's percentile among the background of its own span, under a classifier trained elsewhere.
 
+    What is held out is held out at every place; candidates of all places train, a mainshock is ranked among its own.
+
     Parameters
     ----------
-    candidates : ndarray, shape (n, d)
-        Rows with NaN are left out.
+    candidates : Candidates
     positives : ndarray, shape (K, d)
     widths : sequence of int
         Columns of each modality. Where all are narrow, the folds are solved together (`refitting.fit_folds`), to the
         same optimum as the pipeline's.
-    weights : ndarray, shape (n,)
+    weights : ndarray, shape (m,)
         Of the background; 0 leaves a candidate out.
     folds : iterable of Fold
     rng : Generator
@@ -111,49 +159,60 @@ def held_out_percentiles(
     u = np.full(len(positives), np.nan)
     if not tasks:
         return Held(u, 0)
-    samples = [_sample(candidates[t.train], positives[t.train_positive]) for t in tasks]
+    samples = [_sample(candidates.x[t.train], positives[t.train_positive]) for t in tasks]
     narrow = max(widths) <= MANY_COLUMNS and not covariates
     decisions = _together(samples) if narrow else _one_by_one(samples, widths, covariates)
+    decided = []
     for task, decide in zip(tasks, decisions, strict=True):
-        u[task.held] = percentiles_of_few(
-            decide(positives[task.held]), decide(candidates[task.test]), weights[task.test]
-        )
-    return Held(u, min(len(t.train_positive) for t in tasks))
+        for group, held, rows in task.asked:
+            made = Decided(group, held, decide(positives[held]), rows, decide(candidates.x[rows]))
+            u[held] = percentiles_of_few(made.decision, made.background, weights[rows])
+            decided.append(made)
+    return Held(u, min(len(t.train_positive) for t in tasks), tuple(decided))
 
 
 def _tasks(
-    candidates: Floats, positives: Floats, weights: Floats, folds: Iterable[Fold], rng: np.random.Generator
+    candidates: Candidates, positives: Floats, weights: Floats, folds: Iterable[Fold], rng: np.random.Generator
 ) -> Iterator[_Task]:
     """Yield the rows of each fold that can be trained and tested.
 
     The training background is a sample without replacement in proportion to weight: the smallest of independent
     exponential times at those rates (Efraimidis & Spirakis 2006), the same times for all folds.
     """
-    usable = np.isfinite(candidates).all(axis=1) & (weights > 0)
-    known = np.isfinite(positives).all(axis=1)
-    n_usable = int(usable.sum())
-    times = np.full(len(weights), np.inf)
-    times[usable] = rng.standard_exponential(n_usable) / weights[usable]
-    pool = np.argsort(times, kind="stable") if n_usable <= POOL * MOST_BACKGROUND else _earliest(times)
-    pool = pool[:n_usable]
+    usable = candidates.known & (weights > 0)
+    rows = np.flatnonzero(usable)
+    known = np.asarray(np.isfinite(positives).all(axis=1))
+    times = rng.standard_exponential(len(rows)) / weights[rows]
+    pool = rows[_earliest(times, POOL * MOST_BACKGROUND)]
     for fold in folds:
-        train = pool[fold.train[pool]][:MOST_BACKGROUND]
-        if len(train) < MOST_BACKGROUND and len(pool) < n_usable:
-            eligible = np.flatnonzero(fold.train & usable)
-            train = eligible[np.argsort(times[eligible])[:MOST_BACKGROUND]]
-        task = _Task(
-            np.sort(train),
-            np.flatnonzero(fold.train_positive & known),
-            np.flatnonzero(fold.test_positive & known),
-            np.flatnonzero(fold.test & usable),
-        )
-        if all(len(part) for part in (task.train, task.train_positive, task.held, task.test)):
-            yield task
+        train = pool[fold.train[candidates.time[pool]]][:MOST_BACKGROUND]
+        if len(train) < MOST_BACKGROUND and len(pool) < len(rows):
+            eligible = np.flatnonzero(fold.train[candidates.time[rows]])
+            train = rows[eligible[_earliest(times[eligible], MOST_BACKGROUND)]]
+        train_positive = np.flatnonzero(fold.train_positive & known)
+        asked = _asked(candidates, fold, known, usable)
+        if len(train) and len(train_positive) and asked:
+            yield _Task(np.sort(train), train_positive, asked)
 
 
-def _earliest(times: Floats) -> Integers:
-    first = np.argpartition(times, POOL * MOST_BACKGROUND)[: POOL * MOST_BACKGROUND]
+def _earliest(times: Floats, most: int) -> Integers:
+    """Return which of times are the smallest, in order."""
+    first = np.arange(len(times)) if len(times) <= most else np.argpartition(times, most)[:most]
     return np.asarray(first[np.argsort(times[first], kind="stable")])
+
+
+def _asked(
+    candidates: Candidates, fold: Fold, known: np.ndarray, usable: np.ndarray
+) -> tuple[tuple[int, Integers, Integers], ...]:
+    """Return held-out mainshocks, with the candidates that they are ranked among, where there are both."""
+    found = []
+    for place, held in candidates.owners(np.flatnonzero(fold.test_positive)):
+        own = slice(int(candidates.first[place]), int(candidates.first[place + 1]))
+        rows = own.start + np.flatnonzero(fold.test[candidates.time[own]] & usable[own])
+        mine = held[known[held]]
+        if len(mine) and len(rows):
+            found.append((int(held[0]), mine, rows))
+    return tuple(found)
 
 
 def _sample(background: Floats, positives: Floats) -> tuple[Floats, Floats]:

@@ -4,37 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
-from seisprobe.catalog import Floats, Integers
-from seisprobe.evaluation.cells import NO_P_QUIET, Cell, Nulls, auc_interval, empty_cell, generator, sizes_of
-from seisprobe.evaluation.classifier import held_out_percentiles
+from seisprobe.catalog import Floats, Integers, times_us
+from seisprobe.evaluation.cells import (
+    NO_P_QUIET,
+    Cell,
+    Nulls,
+    auc_interval,
+    background_size,
+    empty_cell,
+    generator,
+    sizes_of,
+)
+from seisprobe.evaluation.classifier import Candidates, Held, held_out_percentiles
 from seisprobe.evaluation.grid import Features, Grid, median_over_stations
-from seisprobe.evaluation.novelty import MOST_MISSING, Columns, novelty, select_columns
+from seisprobe.evaluation.novelty import MOST_MISSING, Apart, Columns, novelty, select_columns
 from seisprobe.evaluation.nulls import one_sided_p
+from seisprobe.evaluation.reliability import LEAST_POSITIVES, calibration_of
 from seisprobe.evaluation.splits import Split
 from seisprobe.study import Study
 from seisprobe.windows import HOUR_US, window_length_h
 
 __all__ = ["FEW_BLOCKS", "ManyColumns", "columns_at", "logistic_cell", "novelty_features", "shared_stations"]
 
-FEW_BLOCKS = 5
+FEW_BLOCKS, FORWARD_BLOCKS = 5, 10
 TOO_FEW = "too few blocks to train on; values far below 0.5 are usual"
+TOO_FEW_FORWARD = f"forward chaining has a p from {FORWARD_BLOCKS} blocks on: its first folds train on next to nothing"
 
 
 @dataclass(frozen=True)
 class ManyColumns:
     """Features of one modality, the columns that scores of many columns use, and how novelty scales them.
 
-    `residual_on` is what is regressed out of them first.
+    `residual_on` is what is regressed out of them first; `apart` fits the novelty of each window without those near it.
     """
 
     features: Features
     columns: tuple[str, ...]
     by_deviation: bool
     residual_on: ManyColumns | None = None
+    apart: bool = False
 
     def has(self, station: str, rows: Integers) -> np.ndarray:
         """Return which windows have all that is needed of them."""
@@ -65,7 +78,7 @@ def novelty_features(
     """
     own = windows["layout"].eq(grid.layout) & windows["hours"].eq(grid.hours)
     scored = own & (windows["kind"].isin(("positive", "background", "placebo")) | windows["reason"].eq("zone"))
-    rows = np.flatnonzero(scored)
+    rows, ends = np.flatnonzero(scored), times_us(windows["end"])
     by_region = windows["radius_km"].isna().all()
     place = np.zeros(len(rows), dtype=object) if by_region else windows["mainshock"].to_numpy(dtype=object)[rows]
     stations = shared_stations(modalities)
@@ -76,7 +89,8 @@ def novelty_features(
         for name in dict.fromkeys(place):
             mine = rows[place == name]
             mine = mine[np.all([m.has(station, mine) for m in modalities], axis=0)]
-            result = novelty([columns_at(m, station, mine) for m in modalities], fitted[mine])
+            near = Apart(ends[mine], *grid.zone_us) if any(m.apart for m in modalities) else None
+            result = novelty([columns_at(m, station, mine) for m in modalities], fitted[mine], near)
             left_out |= dict.fromkeys(result.left_out)
             position[s, mine] = sum(len(v) for v in values) + np.arange(len(mine))
             values.append(result.scores)
@@ -110,6 +124,8 @@ def logistic_cell(
 ) -> Cell:
     """Return the cell of a logistic regression, refitted in each fold; a p only where there are five blocks or more.
 
+    Forward chaining, whose first folds have next to nothing to train on, has a p from ten blocks on.
+
     Parameters
     ----------
     study : Study
@@ -123,48 +139,83 @@ def logistic_cell(
     split : callable
         From `seisprobe.evaluation.splits`.
     """
-    here = _used_ends(grid)
-    ends, weights = grid.ends[here], grid.weights[background][:, here]
-    why, designs = _designs(grid, modalities, weights, here)
+    pairs = _pairs(grid)
+    why, designs = _designs(grid, modalities, background, pairs)
     if why:
         return empty_cell(grid, *labels, background, why, family=False)
-    few = len(sizes_of(grid.blocks)) < FEW_BLOCKS
     apart_us = round((window_length_h(study, grid.layout, grid.hours) + study.windows.embargo_h) * HOUR_US)
-
-    def percentiles_of(
-        times: Integers, positives: Sequence[Floats], use: str, weight: Floats = weights[0]
-    ) -> tuple[Floats, int]:
-        rng = generator(study.study.seed, use)
-        held = []
-        for design, own in zip(designs, positives, strict=True):
-            folds = split(ends, times, grid.blocks, apart_us, rng)
-            held.append(
-                held_out_percentiles(design.candidates, own, design.widths, weight, folds, rng, design.covariates)
-            )
-        return median_over_stations(np.stack([h.u for h in held])), min(h.train_positives for h in held)
-
+    trial = _Trial(grid, pairs, designs, split, apart_us, study.study.seed)
     use = f"{labels[1]} {labels[0]} {grid.layout} {grid.hours:g} {background}"
-    u, train_positives = percentiles_of(grid.positive_ends, [design.positives for design in designs], use)
+    weights = grid.weights[background]
+    held = trial.run(grid.positive_ends, [d.positives for d in designs], pairs.weights(weights), use)
+    u = median_over_stations(np.stack([h.u for h in held]))
     if not np.isfinite(u).any():
         return empty_cell(grid, *labels, background, "no fold has positives on both sides", family=False)
-    cell = _cell_of(study, grid, labels, background, u, train_positives, few=few)
+    untested = _untested(grid, labels[1])
+    cell = _cell_of(study, grid, labels, background, u, min(h.train_positives for h in held), untested)
+    cell = _with_reliability(study, grid, cell, held, pairs.weights(weights))
     pseudo = nulls.draws.get(background)
-    if few or pseudo is None or not len(pseudo):
+    if untested or pseudo is None or not len(pseudo):
         return cell
-    null = []
-    for number, index in enumerate(pseudo[: study.evaluation.logistic_draws]):
-        drawn = [design.candidates[np.searchsorted(here, index)] for design in designs]
-        outside = weights[0] * ~_met(index, nulls.own_zone, len(grid.ends))[here]
-        null.append(_mean(percentiles_of(grid.ends[index], drawn, f"{use} draw {number}", outside)[0]))
-    p = one_sided_p(_mean(u), np.array(null))
-    return replace(cell, null=np.array(null), p_pseudo=p, why_null=_keep_shift(cell.why_null))
+    null = np.empty(min(len(pseudo), study.evaluation.logistic_draws))
+    for number, index in enumerate(pseudo[: len(null)]):
+        rows = pairs.rows(index)
+        outside = pairs.weights(weights, pairs.zones(index, nulls.own_zone, grid))
+        again = trial.run(grid.ends[index], [d.candidates.x[rows] for d in designs], outside, f"{use} draw {number}")
+        null[number] = _mean(median_over_stations(np.stack([h.u for h in again])))
+    p = one_sided_p(_mean(u), null)
+    return replace(cell, null=null, p_pseudo=p, why_null=_keep(cell.why_null, "p_shift", "reliability"))
 
 
-def _used_ends(grid: Grid) -> Integers:
-    """Return the ends that a classifier may see: all, or those that some background has sampled."""
-    if not grid.sampled:
-        return np.arange(len(grid.ends))
-    return np.flatnonzero(np.any([weights.max(axis=0) > 0 for weights in grid.weights.values()], axis=0))
+@dataclass(frozen=True)
+class _Pairs:
+    """Candidates that a classifier may see, (place, time) by (place, time): what is laid out of a grid, row by row.
+
+    `index` (m,) is the end on the grid, ascending within a place; `first` (P + 1,) the row at which each place begins.
+    """
+
+    index: Integers
+    first: Integers
+
+    @property
+    def places(self) -> list[slice]:
+        """Return the rows of each place."""
+        return [slice(int(a), int(b)) for a, b in pairwise(self.first)]
+
+    def spread(self, table: np.ndarray) -> np.ndarray:
+        """Return what a table of the grid, shape (P, n), holds for each row."""
+        return np.concatenate([row[self.index[own]] for row, own in zip(table, self.places, strict=True)])
+
+    def rows(self, index: Integers) -> Integers:
+        """Return the rows of mainshocks by their index on the grid, shape (K,): of place k for mainshock k."""
+        if len(self.first) == 2:
+            return np.searchsorted(self.index, index)
+        found = [own.start + np.searchsorted(self.index[own], i) for own, i in zip(self.places, index, strict=True)]
+        return np.array(found, dtype=np.int64)
+
+    def zones(self, index: Integers, own_zone: Integers, grid: Grid) -> np.ndarray:
+        """Return which rows meet the zone of a pseudo-mainshock that shares ground with their place."""
+        met = [_met(index[near], own_zone, len(grid.ends)) for near in grid.near]
+        return self.spread(np.stack(met))
+
+    def weights(self, weights: Floats, without: np.ndarray | None = None) -> Floats:
+        """Return each row's weight in a background; of several places each has the same mass."""
+        flat = np.asarray(self.spread(weights), dtype=np.float64)
+        if without is not None:
+            flat[without] = 0.0
+        for own in self.places if len(self.first) > 2 else []:
+            flat[own] /= flat[own].sum() or 1.0
+        return flat
+
+
+def _pairs(grid: Grid) -> _Pairs:
+    """Return the candidates that a classifier may see: all, or those that some background has sampled."""
+    places = len(grid.candidate_rows)
+    seen = np.ones((places, len(grid.ends)), dtype=bool)
+    if grid.sampled:
+        counted = [w if len(w) == places else w.max(axis=0, keepdims=True) for w in grid.weights.values()]
+        seen = np.any([w > 0 for w in counted], axis=0)
+    return _Pairs(np.nonzero(seen)[1], np.append(0, np.cumsum(seen.sum(axis=1))))
 
 
 def _met(index: Integers, own_zone: Integers, n: int) -> np.ndarray:
@@ -177,34 +228,60 @@ def _met(index: Integers, own_zone: Integers, n: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Design:
-    """One station's columns: candidates (n, d) with what is present of them (n,), positives (K, d), d by modality.
+    """One station's columns: candidates (m, d) with what is present of them (m,), positives (K, d), d by modality.
 
     The first `covariates` columns are to be regressed out, and are not counted in `widths`.
     """
 
-    candidates: Floats
+    candidates: Candidates
     present: np.ndarray
     positives: Floats
     widths: tuple[int, ...]
     covariates: int = 0
 
 
+@dataclass(frozen=True)
+class _Trial:
+    """A classifier on its folds, for mainshocks at any times."""
+
+    grid: Grid
+    pairs: _Pairs
+    designs: Sequence[_Design]
+    split: Split
+    apart_us: int
+    seed: int
+
+    def run(self, times: Integers, positives: Sequence[Floats], weights: Floats, use: str) -> list[Held]:
+        """Return what each station says of mainshocks at `times` (K,) with columns (K, d), trained elsewhere."""
+        rng = generator(self.seed, use)
+        region = len(self.pairs.first) == 2
+        ends = self.grid.ends[self.pairs.index] if region else self.grid.ends
+        held = []
+        for design, own in zip(self.designs, positives, strict=True):
+            folds = self.split(ends, times, self.grid.blocks, self.apart_us, rng)
+            held.append(
+                held_out_percentiles(design.candidates, own, design.widths, weights, folds, rng, design.covariates)
+            )
+        return held
+
+
 def _designs(
-    grid: Grid, modalities: Sequence[ManyColumns], weights: Floats, here: Integers
+    grid: Grid, modalities: Sequence[ManyColumns], background: str, pairs: _Pairs
 ) -> tuple[str, list[_Design]]:
     """Return why there can be no regression, "" for no reason, and the columns of each station."""
     if len(sizes_of(grid.blocks)) < 2:
         return "one block: nothing is left to train on", []
-    if len(weights) > 1 or len(grid.candidate_rows) > 1:
+    if len(grid.weights[background]) > len(grid.candidate_rows):
         return "logistic regression needs one background for all mainshocks", []
-    designs = [_design(grid, modalities, station, here) for station in shared_stations(modalities)]
-    return next((why for design in designs if (why := _unusable(design, weights[0]))), ""), designs
+    designs = [_design(grid, modalities, station, pairs) for station in shared_stations(modalities)]
+    weights = pairs.spread(grid.weights[background])
+    return next((why for design in designs if (why := _unusable(design, weights))), ""), designs
 
 
-def _design(grid: Grid, modalities: Sequence[ManyColumns], station: str, here: Integers) -> _Design:
-    """Return the usable columns of the region's place: those that novelty would use on the uniform candidates."""
-    rows = grid.candidate_rows[0][here]
-    usable = [select_columns(columns_at(m, station, rows), grid.candidate[0][here])[0] for m in modalities]
+def _design(grid: Grid, modalities: Sequence[ManyColumns], station: str, pairs: _Pairs) -> _Design:
+    """Return the usable columns of all places: those that novelty would use on the uniform candidates."""
+    rows, fitted = pairs.spread(grid.candidate_rows), pairs.spread(grid.candidate)
+    usable = [select_columns(columns_at(m, station, rows), fitted)[0] for m in modalities]
     kept = [(m, columns) for m, columns in zip(modalities, usable, strict=True) if columns.names]
     others = [(m.residual_on, m.residual_on.columns) for m, _ in kept if m.residual_on is not None]
     taken = [*others, *((m, columns.names) for m, columns in kept)]
@@ -215,44 +292,90 @@ def _design(grid: Grid, modalities: Sequence[ManyColumns], station: str, here: I
 
     present = np.all([m.has(station, rows) for m in modalities], axis=0)
     widths = tuple(len(columns.names) for _, columns in kept)
-    return _Design(table(rows), present, table(grid.positive_rows), widths, sum(len(names) for _, names in others))
+    time = np.arange(len(rows)) if len(pairs.first) == 2 else pairs.index
+    candidates = Candidates(table(rows), time, pairs.first)
+    return _Design(candidates, present, table(grid.positive_rows), widths, sum(len(names) for _, names in others))
 
 
 def _unusable(design: _Design, weights: Floats) -> str:
     """Return why a design cannot be trained on, "" where it can."""
     if not design.widths:
         return "no usable column is left"
-    rows = design.candidates[design.present & (weights > 0)]
-    missing = float(np.mean(~np.isfinite(rows).all(axis=1))) if len(rows) else 1.0
+    known = design.candidates.known[design.present & (weights > 0)]
+    missing = float(np.mean(~known)) if len(known) else 1.0
     return f"values missing in {100 * missing:.0f}% of the background" if missing > MOST_MISSING else ""
+
+
+def _untested(grid: Grid, score: str) -> str:
+    """Return why a classifier's AUC is shown without p and word, "" where it has both."""
+    blocks = len(sizes_of(grid.blocks))
+    if blocks < FEW_BLOCKS:
+        return TOO_FEW
+    return TOO_FEW_FORWARD if score == "logistic_forward" and blocks < FORWARD_BLOCKS else ""
 
 
 def _mean(u: Floats) -> float:
     return float(np.nanmean(u)) if np.isfinite(u).any() else float("nan")
 
 
-def _keep_shift(why: Mapping[str, str]) -> dict[str, str]:
-    return {key: reason for key, reason in why.items() if key == "p_shift"}
+def _keep(why: Mapping[str, str], *keys: str) -> dict[str, str]:
+    return {key: reason for key, reason in why.items() if key in keys}
 
 
 def _cell_of(
-    study: Study, grid: Grid, labels: tuple[str, str], background: str, u: Floats, train_positives: int, *, few: bool
+    study: Study, grid: Grid, labels: tuple[str, str], background: str, u: Floats, train_positives: int, untested: str
 ) -> Cell:
     used = np.isfinite(u)
     why = {"p_shift": "a classifier is refitted for each null; shifts are for label-free scores"}
-    if few:
-        why |= dict.fromkeys(("p_pseudo", "p_adjusted", "verdict", "critical_auc", "detectable_auc"), TOO_FEW)
+    if untested:
+        why |= dict.fromkeys(("p_pseudo", "p_adjusted", "verdict", "critical_auc", "detectable_auc"), untested)
     elif background == "quiet":
         why |= dict.fromkeys(("p_pseudo", "p_adjusted"), NO_P_QUIET)
-    weights = grid.weights[background][0]
+    weights = grid.weights[background]
+    windows, days, effective = background_size(grid, weights, np.ones(weights.shape, dtype=bool))
     return Cell(
         *labels, grid.hours, background, grid.layout, grid.names, grid.blocks, u,
-        family=not few,
+        family=not untested,
         auc=_mean(u),
-        n_background=int((weights > 0).sum()),
-        n_days=len(np.unique(grid.ends[weights > 0] // (24 * HOUR_US))),
-        n_effective=float(weights.sum() ** 2 / (weights**2).sum()),
+        n_background=windows,
+        n_days=days,
+        n_effective=effective,
         train_positives=train_positives,
         interval=auc_interval(study, u[used], grid.blocks[used]),
         why_null=why,
     )  # fmt: skip
+
+
+def _with_reliability(study: Study, grid: Grid, cell: Cell, held: Sequence[Held], weights: Floats) -> Cell:
+    """Return a cell with what its held-out probabilities are worth, or why there are too few to say."""
+    used = int(cell.used.sum())
+    if used < LEAST_POSITIVES:
+        why = f"{used} held-out mainshocks: probabilities are looked at from {LEAST_POSITIVES} on"
+        return replace(cell, why_null={**cell.why_null, "reliability": why})
+    decision, background, mass = _decisions(held, weights)
+    record_h = (study.study.end - study.study.start).total_seconds() / 3600
+    share = min(1.0, used * window_length_h(study, grid.layout, grid.hours) / record_h)
+    found = {"balanced": calibration_of(decision, background, mass, 0.5)}
+    if share < 1:
+        found["record"] = calibration_of(decision, background, mass, share)
+    return replace(cell, reliability=found)
+
+
+def _decisions(held: Sequence[Held], weights: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return decisions of held-out mainshocks and of the candidates that they are ranked among, and these' mass.
+
+    Of several stations the median. As in an AUC, the background of each mainshock has as much mass as any other's.
+    """
+    positive = np.full((len(held), len(held[0].u)), np.nan)
+    candidate = np.full((len(held), len(weights)), np.nan)
+    group, member = np.full(len(weights), -1), np.full(len(held[0].u), -1)
+    for s, station in enumerate(held):
+        for made in station.decided:
+            positive[s, made.held], candidate[s, made.rows] = made.decision, made.background
+            group[made.rows] = member[made.held] = made.group
+    of_mainshock, of_candidate = median_over_stations(positive), median_over_stations(candidate)
+    used, asked = np.isfinite(of_mainshock), np.isfinite(of_candidate)
+    k = len(member)
+    mass = np.bincount(group[asked], weights[asked], k)[group[asked]]
+    mass = weights[asked] / mass * np.bincount(member[used], minlength=k)[group[asked]]
+    return of_mainshock[used], of_candidate[asked], mass

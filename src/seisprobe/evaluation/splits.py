@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -74,14 +75,15 @@ def leave_one_block_out(
     rng : Generator
         Not used: the split is fixed.
     """
-    span = span_of(ends, positive_ends, blocks)
+    runs = _runs(span_of(ends, positive_ends, blocks))
     for block in np.unique(blocks):
-        inside = span == block
-        held = blocks == block
-        near, positive_near = np.zeros(len(ends), dtype=bool), np.zeros(len(positive_ends), dtype=bool)
-        for first, last in _runs(ends, inside):
-            near[np.searchsorted(ends, first - apart_us) : np.searchsorted(ends, last + apart_us, side="right")] = True
-            positive_near |= (positive_ends >= first - apart_us) & (positive_ends <= last + apart_us)
+        held, positive_near = blocks == block, np.zeros(len(positive_ends), dtype=bool)
+        inside, near = np.zeros((2, len(ends)), dtype=bool)
+        for start, stop in runs.get(int(block), ()):
+            first, last = ends[start] - apart_us, ends[stop - 1] + apart_us
+            inside[start:stop] = True
+            near[np.searchsorted(ends, first) : np.searchsorted(ends, last, side="right")] = True
+            positive_near |= (positive_ends >= first) & (positive_ends <= last)
         yield Fold(~held & ~positive_near, ~near, held, inside)
 
 
@@ -107,10 +109,14 @@ def shuffled_k_fold(
         yield Fold(~held, ~inside, held, inside)
 
 
-def _runs(ends: Integers, inside: Bools) -> list[tuple[int, int]]:
-    """Return the first and last time of each run of consecutive candidates inside a span."""
-    edges = np.flatnonzero(np.diff(inside, prepend=False, append=False))
-    return [(int(ends[first]), int(ends[after - 1])) for first, after in zip(edges[::2], edges[1::2], strict=True)]
+def _runs(span: Integers) -> dict[int, list[tuple[int, int]]]:
+    """Return, by block, where each run of consecutive candidates of its span starts and stops."""
+    edges = [0, *(np.flatnonzero(np.diff(span)) + 1).tolist(), len(span)]
+    found: dict[int, list[tuple[int, int]]] = {}
+    for start, stop in pairwise(edges):
+        if stop > start:
+            found.setdefault(int(span[start]), []).append((start, stop))
+    return found
 
 
 Split = Callable[[Integers, Integers, Integers, int, np.random.Generator], Iterator[Fold]]
