@@ -25,6 +25,7 @@ __all__ = [
     "places",
     "plan_windows",
     "window_length_h",
+    "zone_around",
     "zone_steps",
 ]
 
@@ -180,11 +181,19 @@ def zone_steps(study: Study, layout: str, hours: float) -> Integers:
     >>> steps.min(), steps.max()  # from 48 h before to 26 h after, and windows of 24 h that begin inside
     (np.int64(-47), np.int64(50))
     """
-    before, after = _zone_reach(study)
     step = round(study.windows.step_h * HOUR_US)
-    ahead = round(hours * HOUR_US) if layout == "at-lead" else round(study.windows.gap_s * 1e6)
-    low, high = ahead - before, ahead + after + round(window_length_h(study, layout, hours) * HOUR_US)
+    low, high = zone_around(study, layout, hours)
     return np.arange(low // step + 1, high // step + 1, dtype=np.int64)
+
+
+def zone_around(study: Study, layout: str, hours: float) -> tuple[int, int]:
+    """Return how much later, in microseconds, windows end that meet the zone of a mainshock which a window points at.
+
+    Those that end more than the first and at most the second number later than the window itself.
+    """
+    before, after = _zone_reach(study)
+    ahead = round(hours * HOUR_US) if layout == "at-lead" else round(study.windows.gap_s * 1e6)
+    return ahead - before, ahead + after + round(window_length_h(study, layout, hours) * HOUR_US)
 
 
 def meets_zone(starts: Integers, ends: Integers, low: int, high: int) -> np.ndarray:

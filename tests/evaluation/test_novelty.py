@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from seisprobe.evaluation import novelty as module
-from seisprobe.evaluation.novelty import Columns, novelty, select_columns
+from seisprobe.evaluation.novelty import Apart, Columns, brought_to_unit, novelty, select_columns
 from seisprobe.evaluation.scores import auc_percentile
 from support.worlds import ar1
 
@@ -187,3 +189,52 @@ def test_axes_of_wide_tables_are_those_of_singular_values(rows, columns, rank, m
     quick = novelty([Columns(x, names(columns))], fitted).scores
     monkeypatch.setattr(module, "LEAST_SHARE", np.inf)
     np.testing.assert_allclose(quick, novelty([Columns(x, names(columns))], fitted).scores, rtol=1e-8)
+
+
+# --- each window fitted without those near it ------------------------------------------------------------------------
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), n=st.integers(30, 80), columns=st.integers(2, 5))
+def test_apart_is_a_fit_of_each_window_without_those_near_it(seed, n, columns):
+    from sklearn.covariance import ledoit_wolf
+
+    rng = np.random.default_rng(seed)
+    ends, (low, high) = rng.permutation(np.sort(rng.integers(0, 400, n))), (-20, 35)
+    fitted = rng.random(n) < 0.9
+    made = Columns(rng.standard_normal((n, columns)) * rng.uniform(0.1, 9, columns), names(columns))
+    table, _ = brought_to_unit(made, fitted)
+    _, shrinkage = ledoit_wolf(table[fitted])
+    expected = []
+    for i in range(n):
+        later = ends - ends[i]
+        used = fitted & ~((later > low) & (later <= high))
+        used[i] = fitted[i]
+        mean, covariance = table[used].mean(axis=0), np.cov(table[used].T, bias=True)
+        d = len(covariance)
+        covariance = (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / d * np.eye(d)
+        away = table[i] - mean
+        expected.append(np.sqrt(away @ np.linalg.inv(covariance) @ away))
+    found = novelty([made], fitted, Apart(ends, low, high)).scores
+    np.testing.assert_allclose(found, expected, rtol=1e-8)
+
+
+def zoned_auc(seed: int, *, apart: bool) -> float:
+    """AUC of K windows of noise that lasts, whose neighbours are no background, as those in zones are none."""
+    rng = np.random.default_rng(seed)
+    n, memory = 1500, 12
+    x = noise(rng, n, 5, float(memory))
+    chosen = rng.choice(np.arange(40, n - 40), K, replace=False)
+    ends = np.arange(n)
+    fitted = (np.abs(ends[:, None] - chosen) > 30).all(axis=1)
+    background = fitted.copy()
+    fitted[chosen] = True
+    near = Apart(ends, -31, 30) if apart else None
+    scores = novelty([Columns(x, names(5))], fitted, near).scores
+    return auc_percentile(scores[chosen], scores[background])
+
+
+def test_windows_in_zones_are_no_more_novel_than_others_once_fitted_apart():
+    plain, apart = (np.array([zoned_auc(seed, apart=way) for seed in range(400)]) for way in (False, True))
+    assert np.mean(apart) == pytest.approx(0.5, abs=4 * apart.std() / 20)
+    assert np.mean(plain - apart) > 4 * (plain - apart).std() / 20

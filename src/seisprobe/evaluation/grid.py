@@ -123,6 +123,8 @@ class Grid:
         Whose zones a place's windows stay out of: of all mainshocks, or of those whose circles meet its own.
     sampled : bool
         Backgrounds are samples of the candidates: all others have no features.
+    zone_us : (int, int)
+        How much later windows end that are in the zone of a mainshock at a window, microseconds.
     """
 
     layout: str
@@ -138,6 +140,7 @@ class Grid:
     why_none: Mapping[str, str]
     near: Bools
     sampled: bool = False
+    zone_us: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from seisprobe.catalog import Floats
+from seisprobe.catalog import Floats, Integers
 
-__all__ = ["Columns", "Novelty", "novelty", "regress_out", "select_columns"]
+__all__ = ["MANY_COLUMNS", "Apart", "Columns", "Novelty", "brought_to_unit", "novelty", "regress_out", "select_columns"]
 
-MANY_COLUMNS, COMPONENTS = 20, 5
+MANY_COLUMNS, COMPONENTS = 5, 5
 MOST_MISSING = 0.05
 MAD_TO_SD = 1.4826
 LEAST_SHARE = 1e-8  # of the largest variance: below it the square root of a small difference is noise
@@ -42,6 +42,15 @@ class Columns:
     by_deviation: bool = False
     present: np.ndarray | None = None
     covariates: Floats | None = None
+
+
+@dataclass(frozen=True)
+class Apart:
+    """When windows end, (n,), and how much later (more than `low`, at most `high`) those do that are near one."""
+
+    ends: Integers
+    low: int
+    high: int
 
 
 @dataclass(frozen=True)
@@ -96,7 +105,7 @@ def regress_out(values: Floats, covariates: Floats, fitted: np.ndarray) -> Float
     return np.asarray(values - design @ solution)
 
 
-def novelty(modalities: Sequence[Columns], fitted: np.ndarray) -> Novelty:
+def novelty(modalities: Sequence[Columns], fitted: np.ndarray, apart: Apart | None = None) -> Novelty:
     """Return the Mahalanobis distance of every window from the mean of the fitted ones, under Ledoit–Wolf shrinkage.
 
     Parameters
@@ -105,6 +114,10 @@ def novelty(modalities: Sequence[Columns], fitted: np.ndarray) -> Novelty:
         Each scaled, reduced where it is wide, and brought to unit total variance by itself.
     fitted : ndarray of bool, shape (n,)
         The union of positives and the windows of all backgrounds, each once.
+    apart : Apart, optional
+        Fit mean and covariance for each window anew, without the others near it. A window before a mainshock has none
+        near it that are fitted (they are in its zone); one of the background has all that overlap with it, and lies
+        closer to a fit that they have shaped: on 90 days of noise in 20 columns, AUC 0.54 instead of 0.50.
 
     Returns
     -------
@@ -121,14 +134,10 @@ def novelty(modalities: Sequence[Columns], fitted: np.ndarray) -> Novelty:
     parts: list[Floats] = []
     left_out: list[str] = []
     for columns in modalities:
-        usable, gone = select_columns(columns, fitted)
+        part, gone = brought_to_unit(columns, fitted)
         left_out += gone
-        complete = fitted & np.isfinite(usable.table).all(axis=1)
-        if usable.covariates is not None:
-            usable = replace(usable, table=regress_out(usable.table, usable.covariates, complete))
-            complete &= np.isfinite(usable.table).all(axis=1)
-        if usable.names and complete.sum() > 1:
-            parts.append(_unit_variance(_reduced(_scaled(usable, complete), complete), complete))
+        if part.shape[1]:
+            parts.append(part)
     table = np.concatenate(parts, axis=1) if parts else np.empty((len(fitted), 0))
     usable_rows = np.isfinite(table).all(axis=1)
     known = fitted & usable_rows
@@ -138,10 +147,68 @@ def novelty(modalities: Sequence[Columns], fitted: np.ndarray) -> Novelty:
         return Novelty(np.where(whole, 0.0, np.nan), tuple(left_out))  # nothing tells its windows apart
     if not table.shape[1] or known.sum() < 3:
         return Novelty(scores, tuple(left_out))
+    covariance, shrinkage = ledoit_wolf(table[known])
+    if apart is not None:
+        scores[usable_rows] = _apart(table, known, shrinkage, apart)[usable_rows]
+        return Novelty(scores, tuple(left_out))
     centred = table[usable_rows] - table[known].mean(axis=0)
-    covariance, _ = ledoit_wolf(table[known])
     scores[usable_rows] = np.sqrt(np.einsum("ij,ij->i", centred @ np.linalg.pinv(covariance), centred))
     return Novelty(scores, tuple(left_out))
+
+
+def _apart(table: Floats, known: np.ndarray, shrinkage: float, apart: Apart) -> Floats:
+    """Return each window's distance from the known ones without those near it, but with itself where it is one."""
+    n, d = table.shape
+    x = np.where(np.isfinite(table), table, 0.0)
+    order = np.argsort(apart.ends, kind="stable")
+    in_order = apart.ends[order]
+    first, last = (np.searchsorted(in_order, apart.ends + by, "right") for by in (apart.low, apart.high))
+    counted = known.astype(np.float64)
+    left = []
+    for moment in (np.ones((n, 1)), x, (x[:, :, None] * x[:, None, :]).reshape(n, -1)):
+        own = moment * counted[:, None]
+        total = np.concatenate([np.zeros((1, own.shape[1])), np.cumsum(own[order], axis=0)])
+        left.append(total[-1] - (total[last] - total[first]) + own)
+    count = np.maximum(left[0], 1.0)
+    mean = left[1] / count
+    covariance = (left[2] / count).reshape(n, d, d) - mean[:, :, None] * mean[:, None, :]
+    diagonal = np.trace(covariance, axis1=1, axis2=2) / d
+    covariance *= 1.0 - shrinkage
+    covariance += (shrinkage * diagonal)[:, None, None] * np.eye(d)
+    centred = x - mean
+    squares = np.einsum("ij,ijk,ik->i", centred, np.linalg.pinv(covariance, hermitian=True), centred)
+    return np.asarray(np.sqrt(np.maximum(squares, 0.0)))
+
+
+def brought_to_unit(columns: Columns, fitted: np.ndarray) -> tuple[Floats, tuple[str, ...]]:
+    """Return one modality as novelty sees it: selected, regressed, scaled, reduced where wide, of unit total variance.
+
+    Parameters
+    ----------
+    columns : Columns
+    fitted : ndarray of bool, shape (n,)
+
+    Returns
+    -------
+    ndarray, shape (n, c)
+        Without columns where none can be used.
+    tuple of str
+        Columns left out, with the reason.
+
+    Examples
+    --------
+    >>> values = np.array([[0.0, 5.0], [1.0, 5.0], [2.0, 5.0]])
+    >>> brought_to_unit(Columns(values, ("x", "y")), np.array([True, True, True]))[0].round(3).T.tolist()
+    [[-1.225, 0.0, 1.225]]
+    """
+    usable, gone = select_columns(columns, fitted)
+    complete = fitted & np.isfinite(usable.table).all(axis=1)
+    if usable.covariates is not None:
+        usable = replace(usable, table=regress_out(usable.table, usable.covariates, complete))
+        complete &= np.isfinite(usable.table).all(axis=1)
+    if not usable.names or complete.sum() < 2:
+        return np.empty((len(fitted), 0)), gone
+    return _unit_variance(_reduced(_scaled(usable, complete), complete), complete), gone
 
 
 def _scaled(columns: Columns, fitted: np.ndarray) -> Floats:

@@ -14,7 +14,7 @@ from seisprobe.evaluation.grid import Grid, make_grid
 from seisprobe.evaluation.nulls import joint_shifts, pseudo_draws
 from seisprobe.mainshocks import bars_background, positive_distance_h
 from seisprobe.study import Study
-from seisprobe.windows import DAY_US, HOUR_US, zone_steps
+from seisprobe.windows import DAY_US, HOUR_US, zone_around, zone_steps
 
 __all__ = ["Ground", "WhyNone", "drawable_ends", "make_grids", "make_grounds", "make_nulls", "pseudo_mainshocks"]
 
@@ -40,7 +40,8 @@ def make_grids(
                 mine = [(n, r) for (at, h, n), r in reasons.items() if at in ("", layout) and h in (0.0, hours)]
                 if mine:
                     why[background] = "; ".join(f"{name}: {reason}" if name else reason for name, reason in mine)
-            grids[layout, hours] = make_grid(windows, weighted, layout, hours, why)
+            made = make_grid(windows, weighted, layout, hours, why)
+            grids[layout, hours] = replace(made, zone_us=zone_around(study, layout, hours))
     return grids
 
 
