@@ -9,13 +9,15 @@ from typing import Any
 from seisprobe.costs import Costs, cost_lines
 from seisprobe.evaluation.power import critical_auc, detectable_auc
 from seisprobe.mainshocks import block_sizes, how_chosen, unlisted_events
-from seisprobe.modalities import Modality
+from seisprobe.modalities import Modality, table
+from seisprobe.modalities.table import TableCoverage
 from seisprobe.planning import Plan
 from seisprobe.study import Study
 
 __all__ = ["FEWEST_TO_TRAIN", "foretell", "number_of_tests", "plan_lines"]
 
 FEWEST_TO_TRAIN = 5
+FEWEST_FOR_P = 2  # mainshocks; below that a cell has no p
 # of a catalog study on one core, measured (docs/performance.md): what a window costs, a pair of events in the ETAS fit,
 # and the rest
 SECONDS_A_WINDOW, SECONDS_A_PAIR, SECONDS_FIXED = 1.5e-4, 1.2e-6, 4.0
@@ -50,7 +52,7 @@ def foretell(
     dict
         ``k, k_effective, tests, critical_auc, detectable_auc, windows, station_days, bytes, seconds``; the two AUCs for
         K mainshocks apart and for the blocks as they are, for one test and for all of the family. Of waveforms also
-        ``waveforms``: all of `Costs`.
+        ``waveforms``: all of `Costs`; of timed tables ``tables``: what each covers.
     """
     sizes = block_sizes(plan.mainshocks)
     k = sum(sizes)
@@ -73,7 +75,17 @@ def foretell(
         "bytes": round(BYTES_FIXED + BYTES_A_WINDOW * n_windows + seen.bytes + seen.fetch_bytes),
         "seconds": round(SECONDS_FIXED + SECONDS_A_WINDOW * n_windows + SECONDS_A_PAIR * n_events**2 + seen.seconds, 1),
     }
+    if study.table:
+        found["tables"] = [_coverage(study, plan, table.describe(plan.setting, t)) for t in study.table]
     return found if costs is None else found | {"waveforms": asdict(costs)}
+
+
+def _coverage(study: Study, plan: Plan, seen: TableCoverage) -> dict[str, Any]:
+    """Return what a table covers, and the least AUC that its own mainshocks could show."""
+    used = set(seen.covered) - set(seen.without_history)
+    sizes = block_sizes(plan.mainshocks.loc[plan.mainshocks["name"].isin(used)])
+    found = None if sum(sizes) < FEWEST_FOR_P else detectable_auc(sizes, critical_auc(sizes, study.evaluation.alpha))
+    return {**table.record(seen), "line": seen.line, "k_effective": len(sizes), "detectable_auc": found}
 
 
 def plan_lines(study: Study, plan: Plan, foretold: Mapping[str, Any], costs: Costs | None = None) -> list[str]:
@@ -95,8 +107,32 @@ def plan_lines(study: Study, plan: Plan, foretold: Mapping[str, Any], costs: Cos
             f"{mainshock + ': ' if mainshock else ''}{why}" for (_, _, mainshock), why in background.reasons.items()
         }
         lines += [f"  {reason}" for reason in sorted(reasons)]
+    for seen in foretold.get("tables", ()):
+        lines += _table_lines(seen)
     lines += cost_lines(costs) if costs is not None else []
     return [*lines, *_power_lines(foretold)]
+
+
+def _table_lines(seen: Mapping[str, Any]) -> list[str]:
+    """Return what a table covers, first how many mainshocks: where it is one, no more need be read."""
+    lines, early = [seen["line"]], seen["without_history"]
+    covered = len(seen["covered"])
+    k = covered if covered < FEWEST_FOR_P else covered - len(early)
+    if early:
+        lines.append(f"  too few covered days before for what is usual (history_days), so no row: {', '.join(early)}")
+    if seen["detectable_auc"] is None:
+        lines.append(
+            f"  K = {k}: nothing can be said of the hours before so few mainshocks; the way out is smaller ones of the"
+            " table's time, by [mainshocks] rule"
+        )
+    else:
+        lines.append(
+            f"  K = {k} in {seen['k_effective']} block(s): found with 80% power: AUC {seen['detectable_auc']:.3f}"
+        )
+    for kind, reasons in seen["dropped"].items():
+        said = ", ".join(f"{n} {reason}" for reason, n in reasons.items())
+        lines.append(f"  {kind} windows: {seen['windows'][kind]} with a row" + (f"; without: {said}" if said else ""))
+    return [*lines, *(f"  {note}" for note in seen["notes"])]
 
 
 def _power_lines(foretold: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from seisprobe.catalog import Catalog, select_events, table_sha256
+from seisprobe.catalog import EVENT_COLUMNS, Catalog, select_events, table_sha256
 from seisprobe.errors import DataFileError, FolderError, StudyError
 from seisprobe.sources import EventSource, open_event_source
 from seisprobe.storage import read_table, write_table
@@ -37,7 +37,8 @@ def read_catalog(study: Study, folder: Path | None, progress: Progress | None = 
     FolderError
         When the source file is not what it was when the folder's catalog was read.
     """
-    assert study.catalog is not None
+    if study.catalog is None:
+        return _no_catalog(folder)
     options = study.catalog
     stored = read_table(folder / "catalog.parquet") if folder else None
     source: EventSource | None
@@ -79,6 +80,16 @@ def read_catalog(study: Study, folder: Path | None, progress: Progress | None = 
             write_table(folder / "catalog.parquet", catalog.events, stamp)
             _remove_parts(folder / "catalog-parts")
     return catalog, _described(study, catalog, identity)
+
+
+def _no_catalog(folder: Path | None) -> tuple[Catalog, dict[str, Any]]:
+    """Return an empty catalog, that of a study of tables alone."""
+    empty = pd.DataFrame({name: [] for name in EVENT_COLUMNS})
+    kinds = {"latitude": float, "longitude": float, "depth_km": float, "magnitude": float}
+    events = empty.astype(kinds).assign(time=pd.to_datetime([], utc=True).as_unit("us"))
+    if folder:
+        write_table(folder / "catalog.parquet", events, {"source": "none", "file": "", "dropped": "{}", "notes": "[]"})
+    return Catalog(events), {"source": "none", "n_events": 0, "sha256": table_sha256(events)}
 
 
 def _file_sha256(source: Any) -> str:

@@ -52,6 +52,8 @@ def check_mainshocks(study: Study, events: pd.DataFrame) -> None:
     StudyError
         Naming the mainshock and the catalog's nearest event.
     """
+    if study.catalog is None:
+        return
     for mainshock in study.mainshock:
         found = nearest_event(events, pd.Timestamp(mainshock.time), mainshock.magnitude, MATCH_MAGNITUDE)
         if found is None or abs(found["offset_s"]) > MATCH_S:

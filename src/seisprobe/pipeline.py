@@ -24,7 +24,8 @@ from seisprobe.evaluation.judgement import Evaluation, Key, evaluate, primary_ce
 from seisprobe.folder import claim, known_study, settled_study, stored_study, wipe_computed
 from seisprobe.intake import Progress, read_catalog
 from seisprobe.mainshocks import plan_mainshocks
-from seisprobe.modalities import MODALITIES, Modality
+from seisprobe.modalities import Modality
+from seisprobe.modalities.table import describe, record
 from seisprobe.observing import needs_waveforms, observe_study, settle, single_segments, waveform_report
 from seisprobe.planning import (
     Plan,
@@ -39,7 +40,8 @@ from seisprobe.planning import (
 from seisprobe.result import result_of
 from seisprobe.sensitivity import Variant, variants
 from seisprobe.setting import fit_places
-from seisprobe.storage import read_table, strict_json, write_bytes, write_table
+from seisprobe.sources.stamps import file_stamp
+from seisprobe.storage import feature_file, read_table, strict_json, write_bytes, write_table
 from seisprobe.study import Study, is_open, load_study, study_fingerprint
 from seisprobe.synthetic import synthetic_p
 from seisprobe.windows import places
@@ -127,6 +129,7 @@ def run(
 def _run_in(study: Study, folder: Path, executor: Executor, progress: Progress | None) -> dict[str, Any]:
     catalog, source = read_catalog(study, folder, progress)
     stamp = {"study": study_fingerprint(study), "catalog": source["sha256"], "seisprobe": __version__}
+    stamp |= {f"table:{t.name}": file_stamp(Path(t.path)) for t in study.table}
     result = _finished(folder, stamp, modalities_of(study))
     if result is None:
         with threadpool_limits(1, "blas"):  # the last bits of a matrix product depend on the number of threads
@@ -153,6 +156,9 @@ def _compute(
     log.info("plan: %d windows", len(made.windows))
     write_table(folder / "windows.parquet", made.windows, stamp)
     write_table(folder / "backgrounds.parquet", background_table(made.backgrounds), stamp)
+    covered = [describe(made.setting, options) for options in study.table]
+    for seen in covered:
+        log.info("%s", seen.line)
     waves, singles = None, {}
     if needs_waveforms(study):
         waves = observe_study(study, made, folder, executor=executor, progress=progress)
@@ -161,7 +167,7 @@ def _compute(
     names = []
     for name, table in iter_features(study, made):
         log.info("features: %s, %d rows", name, len(table))
-        write_table(folder / "features" / f"{name}.parquet", table, stamp)
+        write_table(folder / "features" / feature_file(name), table, stamp)
         names.append(name)
     log.info("evaluation: %d modalities, %d lengths", len(names), len(study.windows.hours))
     features = _OnDisk(folder / "features", tuple(names))
@@ -170,9 +176,10 @@ def _compute(
     write_table(folder / "nulls.parquet", _null_table(evaluation), stamp)
     write_table(folder / "etas.parquet", _residual_table(made.setting.rates.fits), stamp)
     changes = _sensitivity(study, catalog, made, evaluation, features, progress)
-    seen = None if waves is None else waveform_report(study, made, waves)
+    waveforms = None if waves is None else waveform_report(study, made, waves)
+    tables = [record(t) for t in covered]
     planned = (made.mainshocks, made.windows, made.backgrounds)
-    result = result_of(study, source, catalog, planned, made.setting.rates.fits, evaluation, changes, seen)
+    result = result_of(study, source, catalog, planned, made.setting.rates.fits, evaluation, changes, waveforms, tables)
     _remember(folder, result)
     text = strict_json(result)
     (folder / "report.html").unlink(missing_ok=True)
@@ -191,7 +198,7 @@ class _OnDisk(Mapping[str, pd.DataFrame]):
     def __getitem__(self, name: str) -> pd.DataFrame:
         if name not in self.names:
             raise KeyError(name)
-        found = read_table(self.folder / f"{name}.parquet")
+        found = read_table(self.folder / feature_file(name))
         assert found is not None
         return found[0]
 
@@ -220,11 +227,12 @@ def _finished(folder: Path, stamp: Mapping[str, str], modalities: Mapping[str, M
             "study": result["study"]["fingerprint"],
             "catalog": result["catalog"]["sha256"],
             "seisprobe": result["seisprobe"],
+            **{f"table:{t['name']}": t["stamp"] for t in result.get("tables", ())},
         }
     except (OSError, ValueError, KeyError, TypeError):
         return None
     tables = tabled(modalities)
-    needed = [*TABLES, *(f"features/{name}.parquet" for name, m in tables.items() if m.needs != "etas")]
+    needed = [*TABLES, *(f"features/{feature_file(name)}" for name, m in tables.items() if m.needs != "etas")]
     complete = all((folder / name).is_file() for name in needed)
     return result if found == dict(stamp) and complete else None
 
@@ -284,7 +292,8 @@ def _under(
         changed = make_plan(study, catalog, rates, variant.left_out)
         setting = replace(changed.setting, without_largest=variant.without_largest)
         if not sampled:
-            features = {modality: MODALITIES[modality].features(setting)}
+            own = tabled({modality: modalities_of(study)[modality]})
+            features = {name: found.features(setting) for name, found in own.items()}
         cell = primary_cell(study, tables_of(study, changed, features), primary)
     except StudyError as error:
         return None, None, str(error)

@@ -15,10 +15,11 @@ from seisprobe.backgrounds import BACKGROUNDS, Background
 from seisprobe.catalog import Catalog, Integers
 from seisprobe.embedding.components import LENGTH_S, Segmenting
 from seisprobe.errors import FolderError, InputError, StudyError, nearest
+from seisprobe.evaluation.ablation import check_ablation
 from seisprobe.evaluation.judgement import Tables, default_modality
 from seisprobe.evaluation.splits import safe_split
 from seisprobe.mainshocks import check_mainshocks, check_period, outside_rule, plan_mainshocks
-from seisprobe.modalities import MODALITIES, Modality, NoOptions, join, networks
+from seisprobe.modalities import MODALITIES, Modality, NoOptions, join, networks, of_tables
 from seisprobe.options import explain
 from seisprobe.samples import draw_samples, sample_weights, waveform_windows
 from seisprobe.sections import ModalityOptions
@@ -46,6 +47,8 @@ __all__ = [
 
 log = logging.getLogger("seisprobe")
 MULTIVARIATE_SCORES = ("novelty", "logistic", "logistic_forward")
+LEAST_KS_P, MOST_NAMED = 0.01, 3
+NO_CATALOG = "the study has no catalog"
 CONTINUOUS = ("fdsn", "sds", "mseed")  # schemes of [waveforms]; the others have traces of events
 
 
@@ -69,19 +72,25 @@ class Plan:
 def modalities_of(study: Study) -> dict[str, Modality]:
     """Return the modalities of a study: those it names (by default `catalog`), and the controls that are modalities."""
     found: dict[str, Modality] = {}
+    known = {**MODALITIES, **of_tables(study.table)}
     named = {m.name: m.model_extra or {} for m in study.modality} or {name: {} for name in _default(study)}
     for name, options in named.items():
         if name == "random_encoder":
             found |= networks(options)
         else:
-            found[name] = join(name, MODALITIES) if "+" in name else MODALITIES[name]
+            found[name] = join(name, known) if "+" in name else known[name]
     sampled = any(modality.sampled for modality in found.values())
-    controls = ["completeness", "etas_rate", *(["station_state"] if sampled else [])]
+    controls = ["completeness", "etas_rate"] if study.catalog else []
+    controls += ["station_state"] if sampled else []
     return found | {name: MODALITIES[name] for name in controls}
 
 
 def _default(study: Study) -> tuple[str, ...]:
-    return ("catalog",) if study.waveforms is None else ("catalog", "seisclip", "catalog+seisclip", "amplitude")
+    tables = tuple(of_tables(study.table))
+    if study.catalog is None:
+        return tables
+    seismic = ("catalog",) if study.waveforms is None else ("catalog", "seisclip", "catalog+seisclip", "amplitude")
+    return (*seismic, *tables, *(f"catalog+{name}" for name in tables))
 
 
 def leave_out(study: Study, names: Iterable[str]) -> Study:
@@ -121,9 +130,7 @@ def check(study: Study) -> None:
         Naming section, key and value, and the nearest that is known.
     """
     if study.catalog is None:
-        raise StudyError(
-            "[catalog] is missing: the study has nothing to look at; add source = 'file:PATH' or 'fdsn:NAME'"
-        )
+        _check_without_catalog(study)
     _check_modalities(study)
     for name in study.evaluation.backgrounds:
         if name not in BACKGROUNDS:
@@ -135,26 +142,52 @@ def check(study: Study) -> None:
     _check_rule(study)
     safe_split(study.evaluation.split, allow_unsafe=study.evaluation.allow_unsafe_split)
     _check_primary(study)
+    check_ablation(study, modalities_of(study))
     _check_waveforms(study)
     check_period(study)
 
 
+def _check_without_catalog(study: Study) -> None:
+    """A study of tables alone has no need of events; everything else has."""
+    if not study.table:
+        raise StudyError(
+            "[catalog] is missing: the study has nothing to look at; add source = 'file:PATH' or 'fdsn:NAME', or a"
+            " [[table]]"
+        )
+    if study.waveforms is not None:
+        raise StudyError("[waveforms] stands without [catalog]: waveforms are compared with it; add [catalog] source")
+    if study.mainshocks.rule is not None:
+        raise StudyError("[mainshocks] rule stands without [catalog], which it chooses from; add [catalog] source")
+    if study.windows.radius_km is not None:
+        raise StudyError("[windows] radius_km stands without [catalog]: a table has no places; leave it out")
+
+
 def _check_modalities(study: Study) -> None:
     """Refuse modalities that do not exist, stand twice, have wrong options, or lack what they need."""
+    known = {**MODALITIES, **of_tables(study.table)}
     names = [entry.name for entry in study.modality]
     for entry in study.modality:
         if names.count(entry.name) > 1:
             raise StudyError(f"[[modality]] name = '{entry.name}' stands twice; name each once")
         for part in entry.name.split("+"):
-            if part not in MODALITIES:
-                raise StudyError(f"[[modality]] name = '{entry.name}': {nearest(part, MODALITIES)}")
+            if part not in known:
+                raise StudyError(f"[[modality]] name = '{entry.name}': {nearest(part, known)}")
+            if part.startswith("table:") and part not in names:
+                raise StudyError(f"[[modality]] name = '{entry.name}': name '{part}' by itself as well")
         options = entry.model_extra or {}
-        model = NoOptions if "+" in entry.name else MODALITIES[entry.name].options
+        model = NoOptions if "+" in entry.name else known[entry.name].options
         try:
             model.model_validate(options)
         except ValidationError as error:
             raise StudyError(explain(error, model, options, f"[[modality]] {entry.name}")) from None
+    _check_needs(study)
+
+
+def _check_needs(study: Study) -> None:
+    """Refuse a modality whose data the study does not name."""
     for name, modality in tabled(modalities_of(study)).items():
+        if modality.needs in ("catalog", "etas") and study.catalog is None:
+            raise StudyError(f"[[modality]] '{name}' reads the catalog; add [catalog] source, or leave it out")
         if modality.sampled and study.waveforms is None:
             raise StudyError(f"[[modality]] '{name}' reads waveforms; add [waveforms] source, or leave it out")
         if modality.needs == "traces" and study.waveforms and study.waveforms.source.partition(":")[0] in CONTINUOUS:
@@ -235,18 +268,25 @@ def make_plan(study: Study, catalog: Catalog, rates: Rates | None = None, left_o
     mainshocks = plan_mainshocks(study, catalog.events, left_out)
     windows = plan_windows(study, mainshocks, outside_rule(study, mainshocks, catalog.events))
     if rates is None:
-        rates = Rates(why_none="the study does not ask for it")
-        if "etas" in study.evaluation.backgrounds:
+        rates = Rates(why_none="the study does not ask for it" if study.catalog else NO_CATALOG)
+        if study.catalog and "etas" in study.evaluation.backgrounds:
             log.info("etas: fitting the rate of %d events", len(catalog.events))
             rates = fit_places(study, places(study, mainshocks), catalog.events)
             if rates.why_none and not rates.fits:
                 log.warning("%s", rates.why_none)
     setting = Setting(study, windows, catalog.events, rates)
-    backgrounds = {name: BACKGROUNDS[name](setting) for name in study.evaluation.backgrounds}
+    backgrounds = {name: _background(setting, name) for name in study.evaluation.backgrounds}
     made = Plan(mainshocks, windows, setting, backgrounds)
     if study.segments is None or study.segments.whole_record:
         return made
     return replace(made, samples=draw_samples(study, windows, backgrounds))
+
+
+def _background(setting: Setting, name: str) -> Background:
+    """Return a background; all but `uniform` are made from events, and a study of tables alone has none."""
+    if setting.study.catalog is None and name != "uniform":
+        return Background(BACKGROUNDS["uniform"](setting).weights.iloc[:0], {("", 0.0, ""): NO_CATALOG})
+    return BACKGROUNDS[name](setting)
 
 
 def stored_plan(folder: Path, study: Study) -> Plan:
@@ -303,11 +343,6 @@ def tables_of(
     segments: Mapping[str, pd.DataFrame] | None = None,
 ) -> Tables:
     """Return what an evaluation reads: a plan, feature tables, and single segments where vectors were made."""
-    caveats = []
-    for place, fit in plan.setting.rates.fits.items():
-        if fit.residuals.ks_p < 0.01:
-            where = f" of {place}" if place else ""
-            caveats.append(f"the ETAS residuals{where} fail (KS p = {fit.residuals.ks_p:.1g})")
     return Tables(
         mainshocks=plan.mainshocks,
         windows=plan.windows,
@@ -315,10 +350,20 @@ def tables_of(
         why_none={name: b.reasons for name, b in plan.backgrounds.items()},
         features=features,
         modalities={name: m for name, m in modalities_of(study).items() if set(_tables_of(name, m)) <= set(features)},
-        caveats=tuple(caveats),
+        caveats=_caveats(plan.setting.rates),
         samples=None if plan.samples is None else sample_weights(plan.windows, plan.samples, plan.backgrounds),
         segments=segments or {},
     )
+
+
+def _caveats(rates: Rates) -> tuple[str, ...]:
+    """Return what must be said of the ETAS fits: whose residuals fail, their number where there are many."""
+    failed = {place: fit.residuals.ks_p for place, fit in rates.fits.items() if fit.residuals.ks_p < LEAST_KS_P}
+    if len(failed) > MOST_NAMED:
+        least = min(failed.values())
+        return (f"the ETAS residuals of {len(failed)} of {len(rates.fits)} places fail (least KS p = {least:.1g})",)
+    said = {place: f" of {place}" if place else "" for place in failed}
+    return tuple(f"the ETAS residuals{said[place]} fail (KS p = {p:.1g})" for place, p in failed.items())
 
 
 def _tables_of(name: str, modality: Modality) -> tuple[str, ...]:

@@ -91,7 +91,7 @@ PRESETS: Mapping[str, Preset] = {
     "norcia": Preset("norcia", "2016-01-01", "2017-01-01", 0, 0.0, 0.0, 2, (1.0, 2.0), 30, 30, 1.0,
                      10.0, (10.0, 1000, 1000), ("SUGGESTIVE",), CLUSTERED),
     "power": Preset("power", "2020-01-01", "2021-01-01", 20, 6.0, 18.0, 2, (1.0, 2.0), 30, 200, 1.0,
-                    10.0, (10.0, 0, 0), ("DETECTED",), ("NOT DETECTED", "EXPLAINED BY CLUSTERING")),
+                    10.0, (10.0, 200, 200), ("DETECTED",), ("NOT DETECTED", "EXPLAINED BY CLUSTERING")),
     "small": Preset("small", "2020-01-01", "2020-06-29", 3, 6.4, 50.0, 2, (1.0,), 16, 24, 2.0,
                     15.0, (15.0, 1000, 1000), ("SUGGESTIVE",), CLUSTERED),
 }  # fmt: skip

@@ -19,6 +19,7 @@ from seisprobe.etas import EtasFit
 from seisprobe.evaluation.cells import Cell
 from seisprobe.evaluation.judgement import Evaluation
 from seisprobe.evaluation.splits import SAFE
+from seisprobe.evaluation.verdict import post_event_needed
 from seisprobe.mainshocks import block_sizes, how_chosen, unlisted_events
 from seisprobe.planning import modalities_of
 from seisprobe.study import Study, study_fingerprint
@@ -38,6 +39,7 @@ def result_of(
     evaluation: Evaluation,
     sensitivity: Sequence[Mapping[str, Any]],
     waveforms: Mapping[str, Any] | None = None,
+    tables: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Return the result of a study.
 
@@ -53,6 +55,8 @@ def result_of(
     sensitivity : sequence of {change, auc, p}
     waveforms : mapping, optional
         What was seen of the waveforms: source, stations, samples, counts.
+    tables : sequence of mapping
+        What each timed table covers.
 
     Returns
     -------
@@ -75,6 +79,7 @@ def result_of(
         "k_effective": len(sizes),
         "windows": _windows(study, windows, backgrounds),
         "waveforms": dict(waveforms) if waveforms is not None else None,
+        "tables": list(tables),
         "etas": {place or "region": _fit(fit) for place, fit in fits.items()},
         "headline": evaluation.headline,
         "tests": evaluation.tests,
@@ -83,6 +88,7 @@ def result_of(
         "cells": [_cell(study, evaluation, cell) for cell in evaluation.cells],
         "left_out_columns": _left_out(evaluation),
         "comparisons": [asdict(comparison) for comparison in evaluation.comparisons],
+        "ablation": None if evaluation.ablation is None else asdict(evaluation.ablation),
         "controls": _controls(study, evaluation, primary),
         "sensitivity": list(sensitivity),
         "placebo": evaluation.placebo.to_dict("records"),
@@ -202,6 +208,7 @@ def _cell(study: Study, evaluation: Evaluation, cell: Cell) -> dict[str, Any]:
         "detectable_auc_tests": cell.detectable(alpha / tests),
         "false_alarms_per_year": alarm.false_alarms_per_year if alarm else None,
         "information_gain": cell.information_gain,
+        "reliability": dict(cell.reliability) if cell.reliability else None,
         "stations": dict(cell.stations),
         "verdict": verdict.word if verdict else None,
         "why": verdict.why if verdict else None,
@@ -219,6 +226,7 @@ def _why_null(made: Mapping[str, Any], cell: Cell, evaluation: Evaluation) -> di
         "p_adjusted": "controls and cells without draws are in no family",
         "p_etas": "made for catalog scores at `etas`",
         "information_gain": "made at `etas`, from three blocks on",
+        "reliability": "only a classifier gives probabilities",
         "verdict": f"a word is read at `{evaluation.headline}`, and controls get none",
         "why": f"a word is read at `{evaluation.headline}`, and controls get none",
         "p_shift": "shifted times belong to `uniform`",
@@ -255,7 +263,8 @@ def _controls(study: Study, evaluation: Evaluation, primary: Cell) -> list[dict[
         passed = not (control.p_pseudo <= study.evaluation.alpha and as_good)
         rows.append({"name": name, "auc": control.auc, "p": control.p_pseudo, "passed": passed})
     post = evaluation.post_event_auc
-    rows.append({"name": "post_event", "auc": post, "p": None, "passed": None if post is None else post > 0.9})
+    needed = post_event_needed(len({int(b) for b in evaluation.primary_cell.blocks}))
+    rows.append({"name": "post_event", "auc": post, "p": None, "passed": None if post is None else post > needed})
     for name, auc in sorted(evaluation.day_night.items()):
         told = None if auc is None else auc > DAY_NIGHT
         rows.append({"name": f"day_night of {name}", "auc": auc, "p": None, "passed": told})

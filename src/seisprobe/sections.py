@@ -37,6 +37,7 @@ LAYOUTS = ("until-event", "at-lead")
 SHORTEST_STEP_H = 1 / 60
 LONGEST_H = 87_600.0  # ten years: no window, gap or embargo that makes sense is longer, and times stay within 64 bits
 NAME_PATTERN = re.compile(r"[\w][\w .+()-]{0,63}")
+LEAST_HISTORY, MOST_HISTORY = 3, 60  # days before a window that say what is usual
 FOLDER_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -75,6 +76,12 @@ def _is_name(value: str) -> str:
 def _is_folder_name(value: str) -> str:
     if not FOLDER_PATTERN.fullmatch(value):
         raise ValueError("names a folder: 1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit")
+    return value
+
+
+def _is_history(value: int) -> int:
+    if value and not LEAST_HISTORY <= value <= MOST_HISTORY:
+        raise ValueError(f"is 0 (no z-score) or {LEAST_HISTORY} to {MOST_HISTORY} days")
     return value
 
 
@@ -288,7 +295,10 @@ class TableOptions(Options):
     """``[[table]]``: any timed table, one row a time (and group); its modality is ``table:NAME``.
 
     A time without zone is read in `zone`; without one it is refused. Times that daylight saving leaves out or repeats
-    are refused, left out (``drop``), or told apart by their order where rows go back an hour once (``order``).
+    are refused, left out (``drop``), or told apart by their order where rows go back an hour once (``order``). `marks`
+    says what a row's time is of the `sampling_s` that it sums up: a row counts once it is complete, so that none of a
+    window before a mainshock holds what came after. A window is compared with the same hours of `history_days` days
+    before it, 0 for none; where too few of them are covered it has no row.
     """
 
     name: Annotated[str, AfterValidator(_is_folder_name)]
@@ -300,8 +310,9 @@ class TableOptions(Options):
     values: Annotated[tuple[str, ...], AfterValidator(_distinct)] = ()
     group: str | None = None
     sampling_s: Positive | None = None
+    marks: Literal["start", "end", "instant"] = "start"
     min_coverage: Annotated[float, Field(gt=0, le=1)] = 0.8
-    history_days: Annotated[int, Field(ge=1, le=60)] = 7
+    history_days: Annotated[int, AfterValidator(_is_history)] = 7
 
 
 class ModalityOptions(BaseModel):

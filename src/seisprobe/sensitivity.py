@@ -66,6 +66,13 @@ def variants(study: Study, mainshocks: pd.DataFrame, primary: tuple[str, str, fl
     held = ", ".join(f"{name} = {value:g}" for name, value in LITERATURE.items())
     names = [str(name) for name in mainshocks.loc[mainshocks["block"] > 0, "name"]]
     names = names if len(names) <= MOST_LEFT_OUT else []
+    if study.catalog is None:
+        made = [
+            *(Variant(f"gap {gap_s:g} s", _with(study, "windows", gap_s=gap_s)) for gap_s in GAPS_S),
+            Variant(f"embargo {EMBARGO_H:g} h", _with(study, "windows", embargo_h=EMBARGO_H)),
+            *(Variant(f"without {name}", study, left_out=name) for name in names),
+        ]
+        return [replace(variant, study=_only(variant.study, primary)) for variant in made]
     made = [
         Variant(f"Mc + {MC_STEP:g}", _with(study, "catalog", mc=study.mc + MC_STEP), refit),
         *(Variant(f"gap {gap_s:g} s", _with(study, "windows", gap_s=gap_s)) for gap_s in GAPS_S),

@@ -10,7 +10,7 @@ import pandas as pd
 
 from seisprobe.folder import stored_study
 from seisprobe.planning import modalities_of, tabled
-from seisprobe.storage import read_table
+from seisprobe.storage import feature_file, read_table
 
 __all__ = ["folder_status", "status_lines"]
 
@@ -45,7 +45,7 @@ def folder_status(folder: Path) -> dict[str, Any]:
     for name, modality in tabled(modalities_of(study)).items():
         if modality.sampled:  # a station or a window may lack segments, and is reported with the result
             continue
-        table = _table(folder / "features" / f"{name}.parquet")
+        table = _table(folder / "features" / feature_file(name))
         if len(table) or modality.needs != "etas":
             done &= set(table["window_id"]) if len(table) else set()
     dropped = windows.loc[windows["kind"].eq("excluded"), "reason"].value_counts() if len(windows) else {}

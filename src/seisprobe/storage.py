@@ -13,7 +13,7 @@ import pandas as pd
 
 from seisprobe.errors import StorageError
 
-__all__ = ["read_table", "strict_json", "write_bytes", "write_table"]
+__all__ = ["feature_file", "read_table", "strict_json", "write_bytes", "write_table"]
 
 SIGNIFICANT = 12
 
@@ -52,6 +52,17 @@ def write_table(path: Path, table: pd.DataFrame, stamp: Mapping[str, str]) -> No
     sink = pa.BufferOutputStream()
     pq.write_table(arrow.replace_schema_metadata(metadata), sink, compression="zstd")
     write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def feature_file(modality: str) -> str:
+    """Return the name of a modality's feature table; a colon cannot stand in the file names of every system.
+
+    Examples
+    --------
+    >>> feature_file("catalog"), feature_file("table:animals")
+    ('catalog.parquet', 'table-animals.parquet')
+    """
+    return f"{modality.replace(':', '-')}.parquet"
 
 
 def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, str]] | None:

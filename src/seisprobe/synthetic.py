@@ -24,7 +24,7 @@ from seisprobe.evaluation.nulls import one_sided_p
 from seisprobe.mainshocks import block_sizes, positive_distance_h
 from seisprobe.modalities import MODALITIES
 from seisprobe.planning import make_plan, tables_of
-from seisprobe.sections import Mainshock
+from seisprobe.sections import Mainshock, MainshockOptions
 from seisprobe.setting import Rates, Setting, etas_days
 from seisprobe.study import Study
 from seisprobe.windows import DAY_US
@@ -174,7 +174,8 @@ def _study_of(study: Study, events: pd.DataFrame, rows: Integers) -> Study:
     )
     windows = study.windows.model_copy(update={"step_h": max(COARSE_STEP_H, study.windows.step_h)})
     evaluation = study.evaluation.model_copy(update={"backgrounds": ("uniform", "etas"), "headline": "etas"})
-    return study.model_copy(update={"mainshock": shocks, "windows": windows, "evaluation": evaluation})
+    chosen = {"mainshock": shocks, "mainshocks": MainshockOptions()}  # by size, not by the study's rule
+    return study.model_copy(update={**chosen, "windows": windows, "evaluation": evaluation})
 
 
 def _auc_of(found: tuple[Study, pd.DataFrame, EtasParameters], asked: Mapping[Key, float | None]) -> dict[Key, float]:

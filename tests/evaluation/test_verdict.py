@@ -16,6 +16,7 @@ GOOD = Evidence(
     claims=("beyond this ETAS fit",), caveats=("the ETAS residuals fail",),
 )  # fmt: skip
 MANY = replace(GOOD, auc=0.8, u=(0.7, 0.8, 0.75, 0.85, 0.9, 0.8), blocks=(1, 2, 3, 4, 5, 6), detectable=0.78)
+TENS = replace(MANY, u=(0.8,) * 12, blocks=tuple(range(12)))
 NOTHING = replace(GOOD, auc=0.55, p=0.4, uniform=(0.5, 0.5))
 
 CASES = [
@@ -24,6 +25,7 @@ CASES = [
     (1, "INCONCLUSIVE", replace(GOOD, p=None), "no AUC with a p"),
     (1, "INCONCLUSIVE", replace(GOOD, post_event_auc=0.9), "the data do not work"),
     (1, "INCONCLUSIVE", replace(NOTHING, post_event_auc=0.1), "the data do not work"),
+    (1, "INCONCLUSIVE", replace(TENS, post_event_auc=0.71), "not above 0.7"),
     (2, "CONFOUNDED", replace(GOOD, controls={"clock": (0.90, 0.05)}), "clock"),
     (2, "CONFOUNDED", replace(GOOD, controls={"drift": (1.0, 0.001)}), "drift"),
     (2, "CONFOUNDED", replace(GOOD, controls={"station_state": (0.96, 0.01)}), "station_state"),
@@ -33,6 +35,14 @@ CASES = [
     (3, "EXPLAINED BY CLUSTERING", replace(GOOD, controls={"etas_rate": (0.91, 0.01)}), "ETAS rate"),
     (4, "INCONCLUSIVE", replace(GOOD, headline="uniform"), "clustering is not excluded"),
     (4, "INCONCLUSIVE", replace(MANY, headline="matched"), "clustering is not excluded"),
+    (4, "INCONCLUSIVE", replace(MANY, headline="uniform", catalog=False), "clustering not controlled"),
+    (2, "CONFOUNDED", replace(GOOD, headline="uniform", catalog=False, controls={"clock": (0.95, 0.01)}), "clock"),
+    (
+        4,
+        "INCONCLUSIVE",
+        replace(NOTHING, headline="uniform", catalog=False, detectable=0.6),
+        "clustering not controlled",
+    ),
     (5, "INCONCLUSIVE", replace(GOOD, u=(0.5, 0.99, 1.0)), "0.50"),
     (5, "INCONCLUSIVE", replace(MANY, u=(0.5, 0.5, 0.5, 0.5, 0.5, 1.0)), "without block 6"),
     (5, "INCONCLUSIVE", replace(GOOD, stations={"A": 0.9, "B": 0.4, "C": 0.5}), "1 of 3 stations"),
@@ -45,7 +55,9 @@ CASES = [
     (6, "SUGGESTIVE", replace(GOOD, controls={"clock": (0.99, 0.06), "drift": (0.89, 0.01)}), "too few"),
     (6, "DETECTED", MANY, "6 independent blocks"),
     (6, "DETECTED", replace(MANY, u=(0.4, 0.8, 0.95, 0.95, 0.9, 0.8)), "6 independent blocks"),
+    (6, "DETECTED", replace(TENS, post_event_auc=0.8), "12 independent blocks"),
     (7, "EXPLAINED BY CLUSTERING", replace(NOTHING, uniform=(0.8, 0.05)), "any time"),
+    (7, "EXPLAINED BY CLUSTERING", replace(NOTHING, uniform=(0.8, 0.05), p=0.975), "below what chance makes it"),
     (8, "NOT DETECTED", replace(NOTHING, detectable=0.75), "0.75"),
     (8, "NOT DETECTED", replace(NOTHING, detectable=0.70, uniform=None), "0.70"),
     (8, "NOT DETECTED", replace(NOTHING, detectable=0.70, headline="uniform", uniform=(0.55, 0.4)), "0.70"),

@@ -92,7 +92,7 @@ def test_no_two_kinds_of_word_differ_by_colour_alone() -> None:
 
 def test_a_post_event_check_that_fails_is_the_plain_reason(tmp_path: Path) -> None:
     result = {**sanity(post_event_auc=0.6), "verdict": {"word": "INCONCLUSIVE", "why": "x", "rule": 1}}
-    assert "Even the hour after the mainshocks" in plain_why(folder_of(tmp_path, result))
+    assert "Even the time after the mainshocks" in plain_why(folder_of(tmp_path, result))
 
 
 def test_a_later_change_of_the_primary_cell_and_the_number_of_analyses_are_told(tmp_path: Path) -> None:

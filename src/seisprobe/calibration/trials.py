@@ -30,7 +30,7 @@ from seisprobe.mainshocks import positive_distance_h
 from seisprobe.modalities import MODALITIES
 from seisprobe.planning import Plan, background_table, modalities_of
 from seisprobe.samples import sample_weights
-from seisprobe.storage import read_table
+from seisprobe.storage import feature_file, read_table
 from seisprobe.study import Study
 from seisprobe.windows import HOUR_US
 
@@ -148,9 +148,9 @@ def open_bench(folder: Path, plan: Plan, study: Study, key: Key) -> Bench:
 
 def _features(folder: Path, windows: pd.DataFrame, name: str, key: Key) -> pd.DataFrame:
     """Return the rows of a feature table that the cell's windows have."""
-    found = read_table(folder / "features" / f"{name}.parquet")
+    found = read_table(folder / "features" / feature_file(name))
     if found is None:
-        raise FolderError(f"{folder}: has no features/{name}.parquet; run its study again")
+        raise FolderError(f"{folder}: has no features/{feature_file(name)}; run its study again")
     own = windows.loc[windows["hours"].eq(key[2]) & windows["layout"].eq(key[4]), "window_id"]
     return found[0].loc[found[0]["window_id"].isin(own)].reset_index(drop=True)
 

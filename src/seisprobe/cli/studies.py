@@ -24,6 +24,8 @@ from seisprobe.cli.shell import (
 
 __all__ = ["print_verdict"]
 
+MOST_NAMED = 20  # mainshocks whose percentiles are printed one by one
+
 
 @app.command()
 def run(
@@ -61,12 +63,21 @@ def print_verdict(result: dict[str, Any], folder: Path) -> None:
     primary = next(cell for cell in result["cells"] if cell["primary"])
     typer.echo(f"{result['verdict']['word']}: {result['verdict']['why']}")
     if primary["auc"] is not None:
-        percentiles = ", ".join(f"{n} {u:.2f}" for n, u in primary["percentiles"].items() if u is not None)
         typer.echo(
             f"{primary['score']} of {primary['modality']}, {primary['hours']:g} h, {primary['background']}:"
-            f" AUC {primary['auc']:.2f} ({percentiles})"
+            f" AUC {primary['auc']:.2f} ({_percentiles(primary['percentiles'])})"
         )
     typer.echo(f"report: {folder / 'report.html'}")
+
+
+def _percentiles(found: dict[str, float | None]) -> str:
+    """Return the percentile of each mainshock, or of many how they spread."""
+    known = {name: u for name, u in found.items() if u is not None}
+    if len(known) <= MOST_NAMED:
+        return ", ".join(f"{name} {u:.2f}" for name, u in known.items())
+    in_order = sorted(known.values())
+    low, middle, high = (in_order[round(share * (len(in_order) - 1))] for share in (0.1, 0.5, 0.9))
+    return f"{len(known)} mainshocks: a tenth below {low:.2f}, half below {middle:.2f}, a tenth above {high:.2f}"
 
 
 @app.command()

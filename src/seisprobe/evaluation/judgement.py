@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from seisprobe.evaluation.ablation import Ablation, ablate
+from seisprobe.evaluation.board import Board, Tables, columns_of, fitted_windows, make_board
 from seisprobe.evaluation.cells import Cell, Nulls, empty_cell, rank_cell
 from seisprobe.evaluation.comparisons import Comparison, compare
 from seisprobe.evaluation.controls import controls_of
@@ -16,10 +17,10 @@ from seisprobe.evaluation.grid import Features, Grid, Scores, align, median_over
 from seisprobe.evaluation.multivariate import ManyColumns, logistic_cell, novelty_features
 from seisprobe.evaluation.nulls import adjusted_p
 from seisprobe.evaluation.sanity import day_night_auc, label_shuffle, placebo_curve, post_event_auc, post_event_novelty
-from seisprobe.evaluation.shared_draws import Ground, WhyNone, make_grids, make_grounds
+from seisprobe.evaluation.shared_draws import make_grids
 from seisprobe.evaluation.splits import forward_chaining, safe_split
 from seisprobe.evaluation.verdict import Evidence, Verdict, judge
-from seisprobe.modalities import MODALITIES, Modality
+from seisprobe.modalities import Modality
 from seisprobe.study import Study
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "default_modality",
     "evaluate",
     "headline_of",
+    "make_board",
     "primary_cell",
     "primary_key",
     "rank_only",
@@ -38,37 +40,6 @@ Key = tuple[str, str, float, str, str]
 CATALOG_CLAIMS = ("beyond this ETAS fit", "from revised magnitudes and locations")
 EVENTS_SEEN = "catalogued events are in these waveforms: see seisclip_masked and seisclip_residual"
 WITHOUT_EVENTS = ("seisclip_masked", "seisclip_residual")
-
-
-@dataclass(frozen=True)
-class Tables:
-    """What an evaluation reads.
-
-    Parameters
-    ----------
-    mainshocks, windows, backgrounds : DataFrame
-        The plan.
-    why_none : mapping of background to {(layout, hours, mainshock): reason}
-    features : mapping of modality to DataFrame
-        Those that have a table of their own; they may be read from disk when they are asked for.
-    modalities : mapping of modality to Modality
-    caveats : tuple of str
-        Said with every word that is read at `etas`.
-    samples : DataFrame, optional
-        Like `backgrounds`: the windows for which waveforms were embedded, the weight being how often each was drawn.
-    segments : mapping of modality to DataFrame
-        ``station, start`` and vectors of single segments of the uniform sample, for day against night.
-    """
-
-    mainshocks: pd.DataFrame
-    windows: pd.DataFrame
-    backgrounds: pd.DataFrame
-    why_none: WhyNone
-    features: Mapping[str, pd.DataFrame]
-    modalities: Mapping[str, Modality]
-    caveats: tuple[str, ...] = ()
-    samples: pd.DataFrame | None = None
-    segments: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,6 +68,8 @@ class Evaluation:
         ``day, auc, meets_zone`` of the primary cell.
     left_out : mapping of (modality, layout, hours) to tuple of str
         Columns that novelty could not use.
+    ablation : Ablation or None
+        Which modality carries the signal, where the study asks.
     """
 
     cells: tuple[Cell, ...]
@@ -112,6 +85,7 @@ class Evaluation:
     label_shuffle: tuple[float, float] | None
     placebo: pd.DataFrame
     left_out: Mapping[tuple[str, str, float], tuple[str, ...]]
+    ablation: Ablation | None = None
 
     @property
     def post_event_auc(self) -> float | None:
@@ -131,9 +105,14 @@ def headline_of(study: Study, backgrounds: pd.DataFrame) -> str:
 
 
 def default_modality(study: Study) -> str:
-    """Return the modality of the primary cell where the study names none: both, where it has both."""
+    """Return the modality of the primary cell where the study names none: both, where it has both.
+
+    A study of tables alone has its first modality, by default that of its first table.
+    """
     both = "catalog+seisclip"
     named = [m.name for m in study.modality]
+    if study.catalog is None:
+        return next(iter([*named, *(f"table:{t.name}" for t in study.table)]), "catalog")
     return both if both in named or (not named and study.waveforms is not None) else "catalog"
 
 
@@ -209,6 +188,7 @@ def evaluate(study: Study, tables: Tables, *, label_free: bool = False) -> Evalu
         label_shuffle=None if label_free else label_shuffle(study, chosen, grid),
         placebo=placebo_curve(study, tables.windows, None if label_free else chosen, grid, column),
         left_out=left_out,
+        ablation=None if label_free else ablate(board, headline, primary[2]),
     )
 
 
@@ -261,8 +241,8 @@ def rank_only(study: Study, tables: Tables, keys: Sequence[Key]) -> dict[Key, fl
     keys : sequence of cell keys
     """
     grids = make_grids(study, tables.windows, tables.backgrounds, tables.why_none)
-    fitted = _fitted(tables, grids)
-    many = {name: _columns_of(tables, name, lambda n: align(tables.windows, tables.features[n]))
+    fitted = fitted_windows(tables, grids)
+    many = {name: columns_of(tables, name, lambda n: align(tables.windows, tables.features[n]))
             for name in dict.fromkeys(key[0] for key in keys)}  # fmt: skip
     novelties: dict[tuple[str, str, float], Features] = {}
     found = {}
@@ -277,58 +257,14 @@ def rank_only(study: Study, tables: Tables, keys: Sequence[Key]) -> dict[Key, fl
     return found
 
 
-# --- what cells are made from ----------------------------------------------------------------------------------------
+def _post_event(board: Board, name: str, many: Sequence[ManyColumns]) -> float | None:
+    """Return the AUC of the hours after: event rate of the catalog, novelty of what waveforms are part of.
 
-
-@dataclass(frozen=True)
-class _Board:
-    """A study's tables on their grids; feature tables are laid out when they are asked for, a few at a time."""
-
-    study: Study
-    tables: Tables
-    whole: Ground
-    sampled: Ground
-    align: Callable[[str], Features]
-
-    def ground(self, name: str) -> Ground:
-        """Return grids and nulls of a modality."""
-        return self.sampled if self.tables.modalities[name].sampled else self.whole
-
-    def on(self, cell: Cell) -> Callable[[str], tuple[Grid, Nulls]]:
-        """Return what gives grid and nulls of any modality at a cell's layout and length."""
-        where = (cell.layout, cell.hours)
-        return lambda name: (self.ground(name).grids[where], self.ground(name).nulls[where])
-
-    def columns(self, name: str) -> list[ManyColumns]:
-        """Return the columns of a modality, of each of its parts where it has some."""
-        return _columns_of(self.tables, name, self.align)
-
-    def fitted(self, name: str) -> np.ndarray:
-        """Return which windows novelty is fitted on."""
-        return _fitted(self.tables, self.ground(name).grids)
-
-
-def make_board(study: Study, tables: Tables) -> _Board:
-    """Lay a study out: grids, draws, and feature tables at hand."""
-    whole, sampled = make_grounds(study, tables.windows, tables.backgrounds, tables.why_none, tables.samples)
-    aligned = lru_cache(maxsize=2)(lambda name: align(tables.windows, tables.features[name]))
-    return _Board(study, tables, whole, sampled, aligned)
-
-
-def _columns_of(tables: Tables, name: str, aligned: Callable[[str], Features]) -> list[ManyColumns]:
-    modality = tables.modalities[name]
-    found = []
-    for part in modality.parts or (name,):
-        spec = tables.modalities[part] if part in tables.modalities else MODALITIES[part]
-        features = aligned(spec.table or part)
-        other = _columns_of(tables, spec.residual_on, aligned)[0] if spec.residual_on else None
-        found.append(ManyColumns(features, spec.multivariate or features.columns, spec.by_deviation, other))
-    return found
-
-
-def _post_event(board: _Board, name: str, many: Sequence[ManyColumns]) -> float | None:
-    """Return the AUC of the hours after: event rate of the catalog, novelty of what waveforms are part of."""
+    None of a table alone: aftershocks say nothing of whether its clock is right.
+    """
     study, tables, modality = board.study, board.tables, board.tables.modalities[name]
+    if modality.needs == "table" and "catalog" not in modality.parts:
+        return None
     if not modality.sampled:
         return post_event_auc(study, tables.windows, board.align("catalog") if "catalog" in tables.features else None)
     if modality.parts or modality.table or name == "seisclip":
@@ -339,19 +275,8 @@ def _post_event(board: _Board, name: str, many: Sequence[ManyColumns]) -> float 
 # --- making cells ----------------------------------------------------------------------------------------------------
 
 
-def _fitted(tables: Tables, grids: Mapping[tuple[str, float], Grid]) -> np.ndarray:
-    """Return which windows novelty is fitted on: positives and the windows of all backgrounds, each once."""
-    fitted = np.zeros(len(tables.windows), dtype=bool)
-    for grid in grids.values():
-        fitted[grid.positive_rows] = True
-        for weights in grid.weights.values():
-            used = weights if len(weights) == len(grid.candidate_rows) else weights.max(axis=0, keepdims=True)
-            fitted[grid.candidate_rows[used > 0]] = True
-    return fitted
-
-
 def _modality_cells(
-    board: _Board, grid: Grid, nulls: Nulls, name: str, many: Sequence[ManyColumns]
+    board: Board, grid: Grid, nulls: Nulls, name: str, many: Sequence[ManyColumns]
 ) -> tuple[list[Cell], Features | None, tuple[str, ...]]:
     """Return all cells of a modality on one grid, its novelty, and the columns that novelty left out."""
     study, modality = board.study, board.tables.modalities[name]
@@ -480,4 +405,5 @@ def _evidence(judging: _Judging, cell: Cell, controls: Mapping[str, Cell]) -> Ev
         why_no_auc=cell.why_null.get("auc") or cell.why_null.get("p_pseudo", ""),
         claims=_claims(judging.tables.modalities[cell.modality], cell.modality),
         caveats=judging.tables.caveats if judging.headline == "etas" else (),
+        catalog=judging.study.catalog is not None,
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from seisprobe.evaluation.power import critical_auc, detectable_auc
 
-__all__ = ["WORDS", "Evidence", "Verdict", "adds_word", "block_count_needed", "judge"]
+__all__ = ["WORDS", "Evidence", "Verdict", "adds_word", "block_count_needed", "judge", "post_event_needed"]
 
 DETECTED = "DETECTED"
 SUGGESTIVE = "SUGGESTIVE"
@@ -25,6 +25,7 @@ DETECTABLE_DIFFERENCE = 0.1
 MOST_BLOCKS = 100
 
 
+TOO_LOW = "the AUC lies below what chance makes it: the ETAS rate expects more than came, it is not that of this record"
 POST_EVENT, POST_EVENT_ALPHA, MANY_BLOCKS = 0.9, 0.001, 10
 
 
@@ -63,6 +64,8 @@ class Evidence:
         Said with DETECTED and SUGGESTIVE: what a discovery would rest on.
     caveats : tuple of str
         Said with every word, last.
+    catalog : bool
+        Whether the study has one: without events nothing is known of clustering.
     """
 
     auc: float | None
@@ -82,6 +85,7 @@ class Evidence:
     why_no_auc: str = ""
     claims: tuple[str, ...] = ()
     caveats: tuple[str, ...] = ()
+    catalog: bool = True
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,13 @@ def judge(evidence: Evidence) -> Verdict:
     """
     verdict = _first_rule(evidence)
     claims = evidence.claims if verdict.word in (DETECTED, SUGGESTIVE) else ()
-    return Verdict(verdict.word, verdict.rule, "; ".join([verdict.why, *claims, *evidence.caveats]))
+    low = (TOO_LOW,) if verdict.rule >= 7 and evidence.headline == "etas" and _below_chance(evidence) else ()
+    return Verdict(verdict.word, verdict.rule, "; ".join([verdict.why, *claims, *low, *evidence.caveats]))
+
+
+def _below_chance(e: Evidence) -> bool:
+    """Return whether the AUC is as far below its null as one in twenty is on either side."""
+    return e.p is not None and e.p >= 1.0 - e.alpha / 2
 
 
 def _first_rule(e: Evidence) -> Verdict:
@@ -117,7 +127,15 @@ def _first_rule(e: Evidence) -> Verdict:
             f"the time after the mainshocks scores only AUC {e.post_event_auc:.2f}, not above {needed:.2f}: the data"
             " do not work",
         )
-    return _significant(e, e.auc, e.p) if e.p <= e.alpha else _not_significant(e, e.auc, e.p)
+    if e.p <= e.alpha:
+        return _significant(e, e.auc, e.p)
+    return _not_significant(e, e.auc, e.p) if e.catalog else _without_catalog(e.p)
+
+
+def _without_catalog(p: float) -> Verdict:
+    """Return the most that is said of a study without a catalog, significant or not."""
+    said = "clustering not controlled: the study has no catalog"
+    return Verdict(INCONCLUSIVE, 4, f"{said} (p = {p:.3g} against any time)")
 
 
 def post_event_needed(blocks: int) -> float:
@@ -145,6 +163,8 @@ def _significant(e: Evidence, auc: float, p: float) -> Verdict:
         return Verdict(
             CLUSTERING, 3, f"{seen}, but the ETAS rate alone reaches AUC {other[0]:.2f} (p = {other[1]:.3g})"
         )
+    if not e.catalog:
+        return _without_catalog(p)
     if e.headline != "etas":
         return Verdict(
             INCONCLUSIVE, 4, f"{seen} against `{e.headline}`, but clustering is not excluded: no ETAS background"

@@ -7,7 +7,7 @@ its own and name it in `MODALITIES`; nothing else changes. ``a+b`` is two or mor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any
@@ -16,11 +16,12 @@ import pandas as pd
 from pydantic import Field
 
 from seisprobe.errors import StudyError
-from seisprobe.modalities import catalog, completeness, etas_rate, trace_metadata, waveforms
+from seisprobe.modalities import catalog, completeness, etas_rate, table, trace_metadata, waveforms
 from seisprobe.options import Options
+from seisprobe.sections import TableOptions
 from seisprobe.setting import Setting
 
-__all__ = ["MODALITIES", "WIDTH", "Modality", "NoOptions", "SeedOptions", "join", "networks"]
+__all__ = ["MODALITIES", "WIDTH", "Modality", "NoOptions", "SeedOptions", "join", "networks", "of_tables"]
 
 Features = Callable[[Setting], pd.DataFrame]
 WIDTH = 384  # numbers of one SeisCLIP vector
@@ -53,7 +54,8 @@ class Modality:
     control : bool
         A control has no cells of its own in the family of tests.
     needs : str
-        What it cannot be computed without: ``catalog``, ``etas`` (a fit), ``waveforms``, ``traces`` (of events).
+        What it cannot be computed without: ``catalog``, ``etas`` (a fit), ``waveforms``, ``traces`` (of events),
+        ``table``.
     options : type of Options
     encoder : str
         Whose vectors it reads: ``seisclip`` ([encoder] of the study), ``amplitude``, ``random``; "" for none.
@@ -109,6 +111,17 @@ MODALITIES = {
 }
 
 
+def of_tables(tables: Sequence[TableOptions]) -> dict[str, Modality]:
+    """Return the modality of each timed table, ``table:NAME``.
+
+    Examples
+    --------
+    >>> list(of_tables([TableOptions(name="animals", path="animals.csv")]))
+    ['table:animals']
+    """
+    return {f"table:{t.name}": Modality(partial(table.features, options=t), {}, needs="table") for t in tables}
+
+
 def networks(options: Mapping[str, Any]) -> dict[str, Modality]:
     """Return `random_encoder` as one modality for each of its networks.
 
@@ -143,5 +156,7 @@ def join(name: str, known: Mapping[str, Modality]) -> Modality:
     for part in parts:
         if parts.count(part) > 1 or known[part].control or known[part].residual_on:
             raise StudyError(f"[[modality]] name = '{name}': '{part}' cannot be part of it; name each modality once")
-    needs = next((known[part].needs for part in parts if known[part].sampled), "catalog")
+    sampled = [known[part].needs for part in parts if known[part].sampled]
+    others = [known[part].needs for part in parts if known[part].needs == "table"]
+    needs = next(iter([*sampled, *others]), "catalog")
     return Modality(_never, {}, needs=needs, parts=parts)

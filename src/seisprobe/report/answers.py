@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from seisprobe.evaluation.verdict import post_event_needed
 from seisprobe.report.inputs import Cell, Folder, control_modalities, part, primary_cell, sibling
 from seisprobe.report.numbers import (
     auc_text,
@@ -22,7 +23,6 @@ __all__ = ["Answer", "Fact", "Stamp", "facts", "meaning", "plain_why", "question
 
 INTERESTING = 0.7
 CHANCE_BAND = (0.45, 0.55)
-POST_PASSES = 0.9
 WORDS = {
     "DETECTED": ("found", "●", "The windows before the mainshocks differ from the background beyond clustering."),
     "SUGGESTIVE": ("hint", "◐", "They differ beyond clustering, on too few independent blocks to call it a finding."),
@@ -91,9 +91,9 @@ def plain_why(folder: Folder) -> str:
 
 def _no_auc(folder: Folder, _: Cell) -> str:
     post = part(folder.result, "sanity", "post_event_auc")
-    if finite(post) and post <= POST_PASSES:
+    if finite(post) and post <= post_event_needed(folder.result["k_effective"]):
         return (
-            f"Even the hour after the mainshocks, full of aftershocks, scores only {auc_text(post)}: the data or their"
+            f"Even the time after the mainshocks, full of aftershocks, scores only {auc_text(post)}: the data or their"
             " reading do not work, so nothing can be said about the hours before."
         )
     return "The primary cell has no AUC that can be tested; its reason stands below."
@@ -400,11 +400,12 @@ def _after(folder: Folder) -> Answer:
     value = part(folder.result, "sanity", "post_event_auc")
     if not finite(value):
         return Answer(asked, "Not computed", "There are no windows after the mainshocks to score.")
-    good = value > POST_PASSES
+    needed = post_event_needed(folder.result["k_effective"])
+    good = value > needed
     sense = (
         "the data and the plumbing work. Aftershocks are no discovery."
         if good
-        else f"it must pass {POST_PASSES:g}; the data do not work, and no word is read from them."
+        else f"it must pass {auc_text(needed)}; the data do not work, and no word is read from them."
     )
     return Answer(asked, "Yes" if good else "NO", f"AUC {auc_text(value)}: {sense}", _tone(good))
 

@@ -294,7 +294,7 @@ def _draw_mainshocks(axis: Any, folder: Folder) -> None:
 def lead_picture(folder: Folder) -> Picture | None:
     """Return the last hours before each mainshock: events and the windows that are scored; None where they are many."""
     shocks = [m for m in folder.result.get("mainshocks") or [] if m.get("block")]
-    if folder.events is None or not 0 < len(shocks) <= MOST_LEADS:
+    if folder.events is None or folder.events.empty or not 0 < len(shocks) <= MOST_LEADS:
         return None
     longest = max(folder.study.windows.hours)
     counts = [f"{m['name']}: {len(_around(folder.events, m, longest, 0.0))}" for m in shocks]

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from seisprobe.report import answers, curves, figures, injection, tables
+from seisprobe.report import ablation, answers, curves, figures, injection, reliability, tables, timed_tables
 from seisprobe.report.inputs import Folder, primary_cell
 from seisprobe.report.numbers import count_text, hours_text, number_text, p_text
 
@@ -58,6 +58,8 @@ def _context(folder: Folder) -> dict[str, Any]:
         "tables": _tables(result),
         "pictures": _pictures(folder),
         "injections": injection.injection_pictures(folder),
+        "ablation": ablation.ablation_section(result),
+        "timed_tables": timed_tables.tables_section(result),
         "fits": _fits(result),
         "matched_reasons": tables.matched_reasons(result),
         "notes": list((result.get("catalog") or {}).get("notes") or []),
@@ -121,6 +123,7 @@ def _pictures(folder: Folder) -> dict[str, Any]:
         "molchan": curves.molchan_picture(folder),
         "nulls": figures.null_picture(folder),
         "placebo": figures.placebo_picture(folder),
+        "reliability": reliability.reliability_picture(folder),
         "residuals": curves.residual_picture(folder),
         "timeline": curves.timeline_picture(folder),
         "leads": curves.lead_picture(folder),

@@ -106,7 +106,7 @@ CONTROL_WORDS = {
     "completeness": "how complete the catalog is at the time",
     "station_state": "gaps and state of the stations",
     "etas_rate": "the fitted ETAS rate alone",
-    "post_event": "plumbing: the hour after the mainshocks must exceed 0.9",
+    "post_event": "plumbing: the time after the mainshocks must stand out",
     "day_night of seisclip": "plumbing: vectors of single minutes tell day from night, above 0.6",
 }
 DROP_WORDS = {

@@ -1,0 +1,78 @@
+"""Studies of a timed table alone: judged, never called more than they are, and said in one line when they cannot be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tomli_w
+from scipy.stats import binomtest
+
+from seisprobe.calibration import binomial_interval
+from seisprobe.evaluation.power import critical_auc, detectable_auc
+from support.herd_worlds import herd_study, judge_herd
+from support.studies import call
+
+STRONG, MANY = 3.0, 2000
+
+
+def test_a_herd_that_answers_is_seen_and_the_word_stays_capped(tmp_path: Path) -> None:
+    found = judge_herd(tmp_path, 3, response=STRONG)
+    cell = found.primary_cell
+    assert cell.key[:4] == ("table:herd", "novelty", 12.0, "uniform")
+    assert cell.p_pseudo is not None
+    assert cell.p_pseudo <= 0.05
+    verdict = found.verdicts[found.primary]
+    assert verdict.word == "INCONCLUSIVE"
+    assert verdict.why.startswith("clustering not controlled: the study has no catalog (p = ")
+
+
+def test_a_herd_that_does_not_answer_is_called_significant_no_more_than_it_should(tmp_path: Path) -> None:
+    p = [judge_herd(tmp_path, seed).primary_cell.p_pseudo for seed in range(40)]
+    hits = sum(x is not None and x <= 0.05 for x in p)
+    assert binomtest(hits, len(p), 0.05, "greater").pvalue > 0.001
+
+
+@pytest.mark.slow
+def test_false_alarms_of_two_thousand_herds_are_bounded(tmp_path: Path) -> None:
+    p = [judge_herd(tmp_path, seed).primary_cell.p_pseudo for seed in range(MANY)]
+    hits = sum(x is not None and x <= 0.05 for x in p)
+    assert binomial_interval(hits, MANY)[1] <= 0.07
+
+
+@pytest.mark.slow
+def test_a_known_response_is_found_as_often_as_its_auc_foretells(tmp_path: Path) -> None:
+    """The power foretold: that of six binormal mainshocks whose AUC is the mean of the worlds'."""
+    cells = [judge_herd(tmp_path, seed, response=1.0).primary_cell for seed in range(200)]
+    found = np.mean([c.p_pseudo is not None and c.p_pseudo <= 0.05 for c in cells])
+    auc = float(np.mean([c.auc for c in cells]))
+    foretold = 0.8 if auc >= detectable_auc((1,) * 6, critical_auc((1,) * 6, 0.05)) else 0.0
+    assert found >= foretold - 0.06
+
+
+def test_mainshocks_at_feeding_time_are_the_clocks_doing(tmp_path: Path) -> None:
+    """All mainshocks come after the evening meal: what the herd does then, the clock does as well."""
+    found = [judge_herd(tmp_path, seed, at_hour=18.0, feeding=6.0, feeding_h=(16.0, 17.0)) for seed in range(12)]
+    p = [f.primary_cell.p_pseudo for f in found]
+    significant = [f for f, x in zip(found, p, strict=True) if x is not None and x <= 0.05]
+    clocks = [f.controls[f.primary]["clock"].p_pseudo for f in found]
+    assert len(significant) >= 3
+    assert sum(x is not None and x <= 0.05 for x in clocks) >= 10
+    assert sum(f.verdicts[f.primary].word == "CONFOUNDED" for f in significant) >= 0.6 * len(significant)
+
+
+def test_a_study_of_a_table_alone_runs_to_its_report_and_does_nothing_twice(tmp_path: Path) -> None:
+    study = herd_study(tmp_path, 1, response=STRONG)
+    raw = json.loads(study.model_dump_json(exclude_none=True, exclude_defaults=True))
+    (tmp_path / "study.toml").write_text(tomli_w.dumps(raw))
+    done = call("run", "study.toml", "--out", "s", "-q", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "clustering not controlled" in done.stdout
+    result = json.loads((tmp_path / "s" / "result.json").read_text())
+    assert result["catalog"]["n_events"] == 0
+    assert {c["why_null"]["auc"] for c in result["cells"] if c["background"] == "etas"} == {"the study has no catalog"}
+    before = (tmp_path / "s" / "result.json").stat().st_mtime_ns
+    assert call("run", "study.toml", "--out", "s", "-q", folder=tmp_path).returncode == 0
+    assert (tmp_path / "s" / "result.json").stat().st_mtime_ns == before
