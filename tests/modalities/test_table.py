@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from seisprobe.errors import StudyError
 from seisprobe.intake import read_catalog
@@ -68,7 +69,9 @@ def by_hand(frame: pd.DataFrame, column: str, start, end, zone: str, days: int) 
         earlier = inside(moved - (end - start), moved)
         if len(earlier) * 15 >= 0.8 * (end - start).total_seconds() / 60:
             usual.append(earlier[column].mean())
-    z = (x.mean() - np.mean(usual)) / np.std(usual, ddof=1)
+    n = len(usual)
+    t = (x.mean() - np.mean(usual)) / (np.std(usual, ddof=1) * np.sqrt(1 + 1 / n))
+    z = stats.norm.ppf(stats.t.cdf(t, n - 1))
     return {"mean": x.mean(), "std": x.std(), "max": x.max(), "slope": np.polyfit(hours - hours[0], x, 1)[0], "z": z}
 
 

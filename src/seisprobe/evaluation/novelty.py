@@ -18,6 +18,7 @@ __all__ = ["MANY_COLUMNS", "Apart", "Columns", "Novelty", "brought_to_unit", "no
 MANY_COLUMNS, COMPONENTS = 5, 5
 MOST_MISSING = 0.05
 MAD_TO_SD = 1.4826
+LEAST_RIDGE = 1e-12  # of the variance: columns that determine each other can be solved for
 LEAST_SHARE = 1e-8  # of the largest variance: below it the square root of a small difference is noise
 
 
@@ -174,10 +175,10 @@ def _apart(table: Floats, known: np.ndarray, shrinkage: float, apart: Apart) -> 
     covariance = (left[2] / count).reshape(n, d, d) - mean[:, :, None] * mean[:, None, :]
     diagonal = np.trace(covariance, axis1=1, axis2=2) / d
     covariance *= 1.0 - shrinkage
-    covariance += (shrinkage * diagonal)[:, None, None] * np.eye(d)
+    covariance += (max(shrinkage, LEAST_RIDGE) * np.maximum(diagonal, LEAST_RIDGE))[:, None, None] * np.eye(d)
     centred = x - mean
-    squares = np.einsum("ij,ijk,ik->i", centred, np.linalg.pinv(covariance, hermitian=True), centred)
-    return np.asarray(np.sqrt(np.maximum(squares, 0.0)))
+    solved = np.linalg.solve(covariance, centred[:, :, None])[:, :, 0]
+    return np.asarray(np.sqrt(np.maximum((centred * solved).sum(axis=1), 0.0)))
 
 
 def brought_to_unit(columns: Columns, fitted: np.ndarray) -> tuple[Floats, tuple[str, ...]]:

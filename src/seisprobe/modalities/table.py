@@ -92,10 +92,13 @@ def features(setting: Setting, options: TableOptions) -> pd.DataFrame:
     DataFrame
         ``window_id``, ``station`` (the group, "" where the table has none), then of each column of values
         ``<column>_mean``, ``_std`` (of the samples, divisor n), ``_max``, ``_slope`` (per hour, least squares), and
-        ``_z``: the mean less that of the same clock hours of the `history_days` days before, over the standard
-        deviation of those days' means (divisor n − 1); the clock is that of `zone`, UTC without one. A window longer
-        than a day is compared with as many days, beginning with the last that it does not share. NaN for a column that
-        itself has too few numbers in the window, or in those of three days. No ``_z`` where `history_days` is 0.
+        ``_z``: how the mean differs from those of the same clock hours of the `history_days` days before. Of the n of
+        these days that are covered, t = (mean − their mean) / (their standard deviation √(1 + 1/n)) has Student's law
+        with n − 1 degrees of freedom where days are alike and normal; z is the normal quantile of the same
+        probability, so that three days before a window make it no stranger than seven. The clock is that of `zone`,
+        UTC without one. A window longer than a day is compared with as many days, beginning with the last that it
+        does not share. NaN for a column that itself has too few numbers in the window, or in those of three days. No
+        ``_z`` where `history_days` is 0.
 
     Raises
     ------
@@ -396,7 +399,14 @@ def _against_history(
     with np.errstate(divide="ignore", invalid="ignore"):
         centre = np.nansum(usual, axis=1) / count
         spread = np.sqrt(np.nansum((usual - centre[:, None]) ** 2, axis=1) / (count - 1))
-        z = (mean - centre) / spread
+        z = _normal((mean - centre) / (spread * np.sqrt(1 + 1 / count)), count - 1)
         rounding = ROUNDING * np.abs(centre)
         z = np.where(spread > rounding, z, np.where(np.abs(mean - centre) <= rounding, 0.0, np.nan))
     return np.where(count >= LEAST_HISTORY, z, np.nan)
+
+
+def _normal(t: Floats, degrees: Integers) -> Floats:
+    """Return the normal quantiles of Student's t, from its lower tail: no t is infinitely strange."""
+    from scipy.special import ndtri, stdtr
+
+    return np.asarray(-np.sign(t) * ndtri(stdtr(np.maximum(degrees, 1), -np.abs(t))))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from seisprobe.evaluation.verdict import post_event_needed
-from seisprobe.report.inputs import Cell, Folder, control_modalities, part, primary_cell, sibling
+from seisprobe.report.inputs import Cell, Folder, control_modalities, part, primary_cell, sibling, used_numbers
 from seisprobe.report.numbers import (
     auc_text,
     finite,
@@ -136,7 +136,7 @@ def _absent(folder: Folder, cell: Cell) -> str:
 
 
 def _undecided(folder: Folder, cell: Cell) -> str:
-    blocks = folder.result.get("k_effective")
+    blocks = used_numbers(folder.result, cell)["k_effective"]
     many = "1 independent block" if blocks == 1 else f"{blocks} independent blocks"
     power = cell.get("detectable_auc_tests")
     reach = f"only an effect as strong as a true AUC of {auc_text(power)} would show" if finite(power) else (
@@ -245,7 +245,8 @@ def _chance_facts(folder: Folder, cell: Cell) -> list[Fact]:
             Fact("Critical AUC", auc_text(cell["critical_auc"]), f"chance exceeds it in {alpha:.0%} of its own draws")
         )
     bates = [("k", "K"), ("k_effective", "K_eff")]
-    values = [(part(cell, "critical_auc_bates", key), f"{name} = {folder.result.get(key)}") for key, name in bates]
+    many = used_numbers(folder.result, cell)
+    values = [(part(cell, "critical_auc_bates", key), f"{name} = {many[key]}") for key, name in bates]
     said = [f"{auc_text(value)} ({name})" for value, name in values if finite(value)]
     if said:
         made.append(
@@ -399,7 +400,13 @@ def _after(folder: Folder) -> Answer:
     asked = "Do the windows after the mainshocks score high?"
     value = part(folder.result, "sanity", "post_event_auc")
     if not finite(value):
-        return Answer(asked, "Not computed", "There are no windows after the mainshocks to score.")
+        alone = str(primary_cell(folder.result).get("modality")).startswith("table:")
+        why = (
+            "A timed table alone is not asked: aftershocks say nothing of whether its clock is right."
+            if alone
+            else "There are no windows after the mainshocks to score."
+        )
+        return Answer(asked, "Not computed", why)
     needed = post_event_needed(folder.result["k_effective"])
     good = value > needed
     sense = (

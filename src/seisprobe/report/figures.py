@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from seisprobe.report.inputs import (
     primary_cell,
     shown_modality,
     sibling,
+    used_numbers,
 )
 from seisprobe.report.numbers import auc_text, finite, hours_text, p_text
 
@@ -95,7 +97,7 @@ def _chance_rows(folder: Folder, cell: Cell) -> list[tuple[str, str, tuple[float
         own = _null_of(folder, str(cell.get("background")), "pseudo")
         low = float(np.quantile(own, alpha)) if len(own) else 1 - critical
         rows.append((f"Chance, own null ({1 - 2 * alpha:.0%})", f"up to {auc_text(critical)}", (low, critical), "own"))
-    for key, many in (("k", folder.result.get("k")), ("k_effective", folder.result.get("k_effective"))):
+    for key, many in used_numbers(folder.result, cell).items():
         value = part(cell, "critical_auc_bates", key)
         if finite(value):
             name = "K" if key == "k" else "K_eff"
@@ -116,9 +118,13 @@ def _draw_effect(
     result: Mapping[str, Any], cell: Cell, rows: Sequence[tuple[str, str, tuple[float, float], str]]
 ) -> Any:
     names = mainshock_names(result)
-    height = 1.05 + 0.27 * (len(rows) + 2)
-    figure, (axis,) = panels(10.0, height, (1.95, 1.35, 0.45, 0.3))
-    heading(figure, _mainshock_handles(names), 8)
+    handles = _mainshock_handles(names)
+    widest = max((len(handle.get_label()) for handle in handles), default=0)
+    abreast = max(1, min(8, round(10.0 / (LETTER_IN * (widest + 8)))))
+    more = 0.2 * (math.ceil(len(handles) / abreast) - 1)
+    height = 1.05 + 0.27 * (len(rows) + 2) + more
+    figure, (axis,) = panels(10.0, height, (1.95, 1.35, 0.45, 0.3 + more))
+    heading(figure, handles, abreast)
     labels = ["Mainshocks", "AUC, 95% interval", *(label for label, _, _, _ in rows)]
     axis.axvline(0.5, color=GREY, linewidth=0.8, linestyle=(0, (1, 2)))
     _dots(axis, [_values(cell)], names, 7.0)

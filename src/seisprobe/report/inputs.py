@@ -28,6 +28,7 @@ __all__ = [
     "read_folder",
     "shown_modality",
     "sibling",
+    "used_numbers",
 ]
 
 Cell = Mapping[str, Any]
@@ -181,6 +182,23 @@ def part(value: Any, *keys: str) -> Any:
 def primary_cell(result: Mapping[str, Any]) -> Cell:
     """Return the primary cell, an empty one where the result has none."""
     return next((cell for cell in result.get("cells") or [] if cell.get("primary")), {})
+
+
+def used_numbers(result: Mapping[str, Any], cell: Cell) -> dict[str, int | None]:
+    """Return K and K_eff of a cell: the study's, or fewer where some mainshocks have no data.
+
+    Examples
+    --------
+    >>> shocks = [{"name": "A", "block": 1}, {"name": "B", "block": 1}, {"name": "C", "block": 2}]
+    >>> result = {"k": 3, "k_effective": 2, "mainshocks": shocks}
+    >>> used_numbers(result, {"percentiles": {"A": 0.5, "B": 0.7, "C": None}})
+    {'k': 2, 'k_effective': 1}
+    """
+    used = {name for name, u in (cell.get("percentiles") or {}).items() if u is not None}
+    blocks = [m.get("block") for m in result.get("mainshocks") or [] if m.get("name") in used]
+    if not blocks or len(blocks) != len(used):
+        return {key: result.get(key) for key in ("k", "k_effective")}
+    return {"k": len(blocks), "k_effective": len(set(blocks))}
 
 
 def sibling(result: Mapping[str, Any], cell: Cell, **other: Any) -> Cell:
