@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import tomli_w
 from scipy.stats import binomtest
 
 from seisprobe.calibration import binomial_interval
 from seisprobe.evaluation.power import critical_auc, detectable_auc
+from seisprobe.study import Study
 from support.herd_worlds import herd_study, judge_herd
 from support.studies import call
 
@@ -63,16 +68,78 @@ def test_mainshocks_at_feeding_time_are_the_clocks_doing(tmp_path: Path) -> None
     assert sum(f.verdicts[f.primary].word == "CONFOUNDED" for f in significant) >= 0.6 * len(significant)
 
 
+def written(study: Study, folder: Path, **more: Any) -> None:
+    """Write a study into a folder as study.toml, some sections changed."""
+    raw = json.loads(study.model_dump_json(exclude_none=True, exclude_defaults=True)) | more
+    (folder / "study.toml").write_text(tomli_w.dumps(raw))
+
+
 def test_a_study_of_a_table_alone_runs_to_its_report_and_does_nothing_twice(tmp_path: Path) -> None:
     study = herd_study(tmp_path, 1, response=STRONG)
-    raw = json.loads(study.model_dump_json(exclude_none=True, exclude_defaults=True))
-    (tmp_path / "study.toml").write_text(tomli_w.dumps(raw))
+    written(study, tmp_path)
     done = call("run", "study.toml", "--out", "s", "-q", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "clustering not controlled" in done.stdout
     result = json.loads((tmp_path / "s" / "result.json").read_text())
     assert result["catalog"]["n_events"] == 0
     assert {c["why_null"]["auc"] for c in result["cells"] if c["background"] == "etas"} == {"the study has no catalog"}
+    (seen,) = result["tables"]
+    assert seen["covered"] == [m.name for m in study.mainshock]
+    assert seen["windows"]["positive"] == 6
+    page = (tmp_path / "s" / "report.html").read_text()
+    assert re.search(r"covers the 12\sh before 6 of 6 mainshocks\.", page)
     before = (tmp_path / "s" / "result.json").stat().st_mtime_ns
     assert call("run", "study.toml", "--out", "s", "-q", folder=tmp_path).returncode == 0
     assert (tmp_path / "s" / "result.json").stat().st_mtime_ns == before
+    _halve(Path(study.table[0].path), study.mainshock[3].time)
+    assert call("run", "study.toml", "--out", "s", "-q", folder=tmp_path).returncode == 0
+    again = json.loads((tmp_path / "s" / "result.json").read_text())
+    assert again["tables"][0]["uncovered"] == ["M1", "M2", "M3"]
+    assert again["tables"][0]["stamp"] != seen["stamp"]
+    assert next(c for c in again["cells"] if c["primary"])["k_used"] < 4
+
+
+def _halve(path: Path, time: datetime) -> None:
+    """Leave out of a table what came more than a day before a time."""
+    table = pd.read_csv(path)
+    table[pd.to_datetime(table["datetime"], utc=True) > time - timedelta(days=1)].to_csv(path, index=False)
+
+
+def test_plan_says_first_how_many_mainshocks_a_table_covers(tmp_path: Path) -> None:
+    study = herd_study(tmp_path, 1)
+    _halve(Path(study.table[0].path), study.mainshock[5].time)
+    written(study, tmp_path)
+    done = call("plan", "study.toml", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "of the 12 h before 6 mainshock(s) it covers 1 (M6)" in done.stdout
+    assert "  K = 1: nothing can be said of the hours before so few mainshocks; the way out is" in done.stdout
+    foretold = json.loads(call("plan", "study.toml", "--json", folder=tmp_path).stdout)
+    assert foretold["tables"][0]["uncovered"] == ["M1", "M2", "M3", "M4", "M5"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"values": ["cow", "horse"]}, "[[table]] herd values: no column 'horse'"),
+        ({"zone": "Europe/Roma"}, "did you mean 'Europe/Rome'"),
+        ({"history_days": 2}, "history_days = 2: is 0 (no z-score) or 3 to 60 days"),
+        ({"path": "nowhere.csv"}, "nowhere.csv: no such file"),
+        ({"name": "../herd"}, "names a folder"),
+    ],
+)
+def test_bad_tables_are_refused_in_one_line(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    study = herd_study(tmp_path, 1)
+    own = json.loads(study.table[0].model_dump_json(exclude_none=True, exclude_defaults=True))
+    written(study, tmp_path, table=[own | change])
+    done = call("run", "study.toml", "--out", "s", "-q", folder=tmp_path)
+    assert done.returncode != 0
+    assert said in done.stderr, done.stderr
+    assert done.stderr.strip().count("\n") == 0
+    assert not (tmp_path / "s" / "result.json").exists()
+
+
+def test_an_ablation_is_checked_before_any_work(tmp_path: Path) -> None:
+    written(herd_study(tmp_path, 1), tmp_path, ablation={"modalities": ["table:herd", "catalog"]})
+    done = call("plan", "study.toml", folder=tmp_path)
+    assert done.returncode != 0
+    assert "[ablation] modalities names 'catalog'" in done.stderr
