@@ -169,7 +169,7 @@ def aftershock_spans(
     ...                        "magnitude": 4.5})
     >>> _, ends = aftershock_spans(events, gardner_knopoff(events), (42.1, 13.0), 4.5)
     >>> (ends / DAY_US).round(1).tolist()
-    [77.0]
+    [77.1]
     >>> aftershock_spans(events, gardner_knopoff(events), (42.1, 13.0), 4.6)[1].tolist()
     []
     """

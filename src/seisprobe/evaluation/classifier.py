@@ -21,7 +21,7 @@ Decide = Callable[[Floats], Floats]
 REGULARISATION = 0.1
 MOST_BACKGROUND = 500
 SOLVER = "newton-cholesky"  # exact, and for few columns quicker than the default
-POOL = 30  # times as many candidates as a fold needs, drawn once for all folds; no result depends on it
+HEAD, POOL = 3, 30  # times as many candidates as a fold needs, drawn once for all folds; no result depends on it
 
 
 @dataclass(frozen=True)
@@ -184,8 +184,11 @@ def _tasks(
     known = np.asarray(np.isfinite(positives).all(axis=1))
     times = rng.standard_exponential(len(rows)) / weights[rows]
     pool = rows[_earliest(times, POOL * MOST_BACKGROUND)]
+    when, head = candidates.time[pool], HEAD * MOST_BACKGROUND
     for fold in folds:
-        train = pool[fold.train[candidates.time[pool]]][:MOST_BACKGROUND]
+        train = pool[:head][fold.train[when[:head]]][:MOST_BACKGROUND]
+        if len(train) < MOST_BACKGROUND:
+            train = pool[fold.train[when]][:MOST_BACKGROUND]
         if len(train) < MOST_BACKGROUND and len(pool) < len(rows):
             eligible = np.flatnonzero(fold.train[candidates.time[rows]])
             train = rows[eligible[_earliest(times[eligible], MOST_BACKGROUND)]]
