@@ -14,7 +14,7 @@ import pandas as pd
 
 from seisprobe.catalog import Floats, Integers, select_events, times_us
 from seisprobe.setting import Setting, by_place, intensity
-from seisprobe.windows import DAY_US, HOUR_US, Place
+from seisprobe.windows import DAY_US, HOUR_US, PLACE_COLUMNS, Place
 
 __all__ = ["BACKGROUNDS", "Background", "etas", "matched", "near_hour", "quiet", "uniform", "weekend"]
 
@@ -166,14 +166,15 @@ def etas(setting: Setting) -> Background:
     if not setting.rates.parameters:
         reasons = {("", 0.0, ""): setting.rates.why_none}
         return Background(_weighted(candidates.iloc[:0]), reasons)
-    parts = []
-    for place, rows in by_place(candidates):
+    weight = np.empty(len(candidates))
+    where = candidates[[*PLACE_COLUMNS, "layout", "hours", "end"]].reset_index(drop=True)
+    for place, rows in by_place(where):
         ahead_h = np.where(rows["layout"] == "at-lead", rows["hours"], setting.study.windows.gap_s / 3600)
         times, index = np.unique(
             times_us(rows["end"]) + np.round(ahead_h * HOUR_US).astype(np.int64), return_inverse=True
         )
-        parts.append(_weighted(rows, weight=intensity(setting, place, times)[index]))
-    return Background(pd.concat(parts, ignore_index=True))
+        weight[rows.index] = intensity(setting, place, times)[index]
+    return Background(_weighted(candidates, weight=weight))
 
 
 BACKGROUNDS: dict[str, Callable[[Setting], Background]] = {

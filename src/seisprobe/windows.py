@@ -20,6 +20,7 @@ from seisprobe.study import Study
 
 __all__ = [
     "GRID_REASONS",
+    "PLACE_COLUMNS",
     "WINDOW_COLUMNS",
     "Place",
     "places",
@@ -43,6 +44,7 @@ WINDOW_COLUMNS = (
     "radius_km",
     "reason",
 )
+PLACE_COLUMNS = ("mainshock", "latitude", "longitude", "radius_km")
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
 GRID_REASONS = ("zone", "outside_rule")  # of candidates that are no background and keep their place on the grid
@@ -112,18 +114,19 @@ def plan_windows(study: Study, mainshocks: pd.DataFrame, outside_rule: Spans | N
     """
     tables = [_near_mainshocks(study, mainshocks)]
     ends = candidate_ends(study)
+    stamps = _stamps(study, ends)
     post_length, barred = study.windows.post_length_h, outside_rule or {}
     shared = sharing_ground(study, mainshocks)
     for place in places(study, mainshocks):
         own = mainshocks["name"].eq(place.mainshock).to_numpy()
         zone = _zone_of(study, mainshocks.loc[shared[own].any(axis=0)] if place.mainshock else mainshocks)
         tables += [
-            _candidates(study, zone, ends, layout, hours, place, barred.get(place.mainshock))
+            _candidates(study, zone, ends, stamps, layout, hours, place, barred.get(place.mainshock))
             for layout in study.windows.layouts
             for hours in study.windows.hours
         ]
         if post_length not in study.windows.hours or "until-event" not in study.windows.layouts:
-            tables.append(_candidates(study, zone, ends, "until-event", post_length, place, None))
+            tables.append(_candidates(study, zone, ends, stamps, "until-event", post_length, place, None))
     table = pd.concat(tables, ignore_index=True)
     _check_candidates(study, table)
     for column in ("start", "end"):
@@ -201,10 +204,17 @@ def meets_zone(starts: Integers, ends: Integers, low: int, high: int) -> np.ndar
     return np.asarray((ends > low) & (starts <= high))
 
 
+def _stamps(study: Study, ends: Integers) -> pd.Index:
+    """Return the ends of candidates as their windows are named after them."""
+    stamp = "%Y%m%dT%HZ" if study.windows.step_h == int(study.windows.step_h) else "%Y%m%dT%H%M%SZ"
+    return pd.to_datetime(ends, unit="us", utc=True).strftime(stamp)
+
+
 def _candidates(
     study: Study,
     zones: Iterable[tuple[str, int, int]],
     ends: Integers,
+    stamps: pd.Index,
     layout: str,
     hours: float,
     place: Place,
@@ -220,8 +230,6 @@ def _candidates(
         met = meets_zone(starts, ends, low, high)
         reason[met] = "zone"
         mainshock[met] = place.mainshock or name
-    stamp = "%Y%m%dT%HZ" if study.windows.step_h == int(study.windows.step_h) else "%Y%m%dT%H%M%SZ"
-    stamps = pd.to_datetime(ends, unit="us", utc=True).strftime(stamp)
     where = f"-{place.mainshock}" if place.mainshock else ""
     return pd.DataFrame(
         {

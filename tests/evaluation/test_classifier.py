@@ -48,7 +48,9 @@ def test_all_folds_together_reach_the_optimum_of_scikit_learn(seed):
         y = np.repeat([0.0, 1.0], [n - positive, positive])
         x[y == 1] += rng.uniform(0, 20) * x.std(axis=0)  # from nothing to perfectly apart
         samples.append((x, y))
-    slopes, intercepts = fit_folds(samples, 0.1)
+    x, y = np.concatenate([x for x, _ in samples]), np.concatenate([y for _, y in samples])
+    members = np.repeat(np.arange(3), [len(y) for _, y in samples]) == np.arange(3)[:, None]
+    slopes, intercepts = fit_folds(x, y, members, 0.1)
     for (x, y), slope, intercept in zip(samples, slopes, intercepts, strict=True):
         model = make_pipeline(
             StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", solver="newton-cholesky", tol=1e-10)
@@ -85,11 +87,11 @@ def test_poisoned_test_rows_leave_what_was_trained_bit_for_bit(columns, monkeypa
     x, p, folds = blocks_world(6, columns=columns)
     fitted: list[list[bytes]] = []
 
-    def watched(samples, *rest):
-        made = list(original(samples, *rest))
+    def watched(tasks, background, positives, *rest):
+        made = list(original(tasks, background, positives, *rest))
         zero, one = np.zeros((1, columns)), np.eye(columns)
         fitted.append([np.concatenate([d(zero), d(one)]).tobytes() for d in made])
-        fitted[-1] += [part.tobytes() for sample in samples for part in sample]
+        fitted[-1] += [rows.tobytes() for t in tasks for rows in (background[t.train], positives[t.train_positive])]
         return made
 
     name = "_together" if columns <= 20 else "_one_by_one"

@@ -159,9 +159,12 @@ def held_out_percentiles(
     u = np.full(len(positives), np.nan)
     if not tasks:
         return Held(u, 0)
-    samples = [_sample(candidates.x[t.train], positives[t.train_positive]) for t in tasks]
     narrow = max(widths) <= MANY_COLUMNS and not covariates
-    decisions = _together(samples) if narrow else _one_by_one(samples, widths, covariates)
+    decisions = (
+        _together(tasks, candidates.x, positives)
+        if narrow
+        else _one_by_one(tasks, candidates.x, positives, widths, covariates)
+    )
     decided = []
     for task, decide in zip(tasks, decisions, strict=True):
         for group, held, rows in task.asked:
@@ -218,13 +221,16 @@ def _asked(
     return tuple(found)
 
 
-def _sample(background: Floats, positives: Floats) -> tuple[Floats, Floats]:
-    return np.concatenate([background, positives]), np.repeat([0.0, 1.0], [len(background), len(positives)])
-
-
-def _together(samples: Sequence[tuple[Floats, Floats]]) -> Iterator[Decide]:
-    slope, intercept = fit_folds(samples, REGULARISATION)
-    for f in range(len(samples)):
+def _together(tasks: Sequence[_Task], background: Floats, positives: Floats) -> Iterator[Decide]:
+    """Yield the decision of each fold, all solved together: one table of the rows that any of them trains on."""
+    rows = np.unique(np.concatenate([t.train for t in tasks]))
+    members = np.zeros((len(tasks), len(rows) + len(positives)), dtype=bool)
+    for member, task in zip(members, tasks, strict=True):
+        member[np.searchsorted(rows, task.train)] = True
+        member[len(rows) + task.train_positive] = True
+    y = np.repeat([0.0, 1.0], [len(rows), len(positives)])
+    slope, intercept = fit_folds(np.concatenate([background[rows], positives]), y, members, REGULARISATION)
+    for f in range(len(tasks)):
         yield partial(_linear, slope[f], float(intercept[f]))
 
 
@@ -232,8 +238,12 @@ def _linear(slope: Floats, intercept: float, x: Floats) -> Floats:
     return np.asarray(x @ slope + intercept)
 
 
-def _one_by_one(samples: Sequence[tuple[Floats, Floats]], widths: Sequence[int], covariates: int) -> Iterator[Decide]:
-    for x, y in samples:
+def _one_by_one(
+    tasks: Sequence[_Task], background: Floats, positives: Floats, widths: Sequence[int], covariates: int
+) -> Iterator[Decide]:
+    for task in tasks:
+        x = np.concatenate([background[task.train], positives[task.train_positive]])
+        y = np.repeat([0.0, 1.0], [len(task.train), len(task.train_positive)])
         clean = partial(_without_covariates, x, covariates)
         yield partial(_decide, make_classifier(widths, len(x)).fit(clean(x), y), clean)
 

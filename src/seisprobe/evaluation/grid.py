@@ -16,7 +16,7 @@ import pandas as pd
 
 from seisprobe.catalog import Floats, Integers, distance_km, times_us
 from seisprobe.evaluation.scores import percentiles
-from seisprobe.windows import GRID_REASONS
+from seisprobe.windows import GRID_REASONS, PLACE_COLUMNS
 
 __all__ = [
     "Features",
@@ -196,7 +196,8 @@ def make_grid(
         Which windows.
     why_none : mapping of background to str
     """
-    rows = windows.loc[windows["layout"].eq(layout) & windows["hours"].eq(hours)]
+    of_grid = windows["layout"].eq(layout) & windows["hours"].eq(hours)
+    rows = windows.loc[of_grid, [*PLACE_COLUMNS, "kind", "block", "end", "reason"]]
     positive = rows.loc[rows["kind"].eq("positive")].sort_values("end", kind="stable")
     on_grid = rows.loc[rows["kind"].eq("background") | rows["reason"].isin(GRID_REASONS)].sort_values(
         "end", kind="stable"
@@ -204,7 +205,8 @@ def make_grid(
     names = tuple(positive["mainshock"])
     by_place = [on_grid]
     if not on_grid["radius_km"].isna().all():
-        by_place = [on_grid.loc[on_grid["mainshock"].eq(name)] for name in names]
+        named = dict(list(on_grid[["mainshock", "kind", "end"]].groupby("mainshock", sort=False)))
+        by_place = [named[name] for name in names]
     by_place = by_place or [on_grid.iloc[:0]]  # a radius, and no mainshock with a window of this length
     candidate_rows = np.stack([table.index.to_numpy() for table in by_place])
     return Grid(

@@ -24,7 +24,7 @@ from seisprobe.catalog import (
 )
 from seisprobe.setting import Setting, by_place
 from seisprobe.study import Study
-from seisprobe.windows import HOUR_US
+from seisprobe.windows import HOUR_US, PLACE_COLUMNS
 
 __all__ = ["MULTIVARIATE", "SCORES", "features", "of_places"]
 
@@ -67,13 +67,17 @@ def of_places(setting: Setting, compute: Compute) -> pd.DataFrame:
     usable = select_events(setting.events, min_magnitude=setting.study.mc)
     reach = _reach(setting.events, setting.study)
     parts = []
-    for place, rows in by_place(setting.windows):
+    windows = setting.windows[[*PLACE_COLUMNS, "start", "end"]]
+    for place, rows in by_place(windows):
         inside = usable.loc[place.contains(usable)].reset_index(drop=True)
         for without, some in _by_largest(rows, inside, setting.without_largest):
             kept = inside.drop(index=without)
             columns = compute(times_us(some["start"]), times_us(some["end"]), kept, setting.study.mc, reach)
-            parts.append(pd.DataFrame({"window_id": some["window_id"], "station": "", **columns}, index=some.index))
-    return pd.concat(parts).sort_index().reset_index(drop=True)
+            parts.append(pd.DataFrame(columns, index=some.index))
+    table = pd.concat(parts).loc[setting.windows.index].reset_index(drop=True)
+    table.insert(0, "window_id", setting.windows["window_id"].array)
+    table.insert(1, "station", "")
+    return table
 
 
 def _by_largest(rows: pd.DataFrame, events: pd.DataFrame, threshold: float) -> Iterator[tuple[list[int], pd.DataFrame]]:
