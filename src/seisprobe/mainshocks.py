@@ -119,25 +119,46 @@ def mainshocks_by_rule(study: Study, events: pd.DataFrame) -> tuple[Mainshock, .
     rule = study.mainshocks.rule
     assert rule is not None
     events = events.sort_values("time", kind="stable", ignore_index=True)
-    start, end = pd.Timestamp(study.study.start), pd.Timestamp(study.study.end)
-    region = study.study.region.model_dump()
-    inside = select_events(events.reset_index(names="row"), start=start, end=end, region=region)
-    large = inside.loc[inside["magnitude"] >= rule.min_magnitude - 1e-9, "row"].to_numpy(dtype=np.int64)
-    if not len(large):
-        largest = f"its largest event has M {inside['magnitude'].max():g}" if len(inside) else "it has no event"
-        raise StudyError(
-            f"[mainshocks] rule.min_magnitude = {rule.min_magnitude:g}: no event in the study's region and period is as"
-            f" large, {largest}; lower it, or check region, start and end"
-        )
-    alone = large[~are_aftershocks(events, DECLUSTERING[rule.decluster](events), large)]
-    kept = alone[_gapped(times_us(events["time"])[alone], rule)]
+    kept = _by_rule(study, events)
+    times, (start, end) = times_us(events["time"]), (int(t) for t in times_us([study.study.start, study.study.end]))
+    kept = kept[(times[kept] >= start) & (times[kept] < end)]
     if not len(kept):
-        raise StudyError(
-            f"[mainshocks] rule.decluster = '{rule.decluster}': all {len(large)} events of M ≥ {rule.min_magnitude:g}"
-            " are aftershocks of earlier ones; use 'none', or start the study elsewhere"
-        )
+        raise StudyError(_why_none(study, events))
     return tuple(
         _mainshock(events.iloc[row], number) for row, number in zip(kept, _same_minute(events, kept), strict=True)
+    )
+
+
+def _by_rule(study: Study, events: pd.DataFrame) -> Integers:
+    """Return which events of the region the rule takes, those before the study too: a gap begins at the last of them.
+
+    `events` in order of time, index from 0.
+    """
+    rule = study.mainshocks.rule
+    assert rule is not None
+    inside = select_events(events.reset_index(names="row"), region=study.study.region.model_dump())
+    large = inside.loc[inside["magnitude"] >= rule.min_magnitude - 1e-9, "row"].to_numpy(dtype=np.int64)
+    alone = large[~are_aftershocks(events, DECLUSTERING[rule.decluster](events), large)]
+    return np.asarray(alone[_gapped(times_us(events["time"])[alone], rule)])
+
+
+def _why_none(study: Study, events: pd.DataFrame) -> str:
+    """Return why a rule finds no mainshock in the study's period."""
+    rule = study.mainshocks.rule
+    assert rule is not None
+    period = {"start": pd.Timestamp(study.study.start), "end": pd.Timestamp(study.study.end)}
+    inside = select_events(events, region=study.study.region.model_dump(), **period)
+    large = int((inside["magnitude"] >= rule.min_magnitude - 1e-9).sum())
+    if large:
+        return (
+            f"[mainshocks] rule: all {large} events of M ≥ {rule.min_magnitude:g} come too soon after earlier ones"
+            f" (decluster = '{rule.decluster}', min_gap_days = {rule.min_gap_days:g}); use 'none' or a shorter gap, or"
+            " start the study elsewhere"
+        )
+    largest = f"its largest event has M {inside['magnitude'].max():g}" if len(inside) else "it has no event"
+    return (
+        f"[mainshocks] rule.min_magnitude = {rule.min_magnitude:g}: no event in the study's region and period is as"
+        f" large, {largest}; lower it, or check region, start and end"
     )
 
 
@@ -188,9 +209,11 @@ def outside_rule(study: Study, mainshocks: pd.DataFrame, events: pd.DataFrame) -
     rule = study.mainshocks.rule
     if rule is None or not bars_background(study):
         return {}
-    reach = DECLUSTERING[rule.decluster](events.sort_values("time", kind="stable", ignore_index=True))
-    since = times_us(mainshocks["time"])
-    gap = round(rule.min_gap_days * DAY_US)
+    events = events.sort_values("time", kind="stable", ignore_index=True)
+    reach = DECLUSTERING[rule.decluster](events)
+    gap, since = round(rule.min_gap_days * DAY_US), times_us(mainshocks["time"])
+    if gap:
+        since = np.union1d(since, times_us(events["time"].iloc[_by_rule(study, events)]))
     if study.windows.radius_km is None:
         return {"": (since, since + gap)}
     found = {}
