@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, kstest
 
+from seisprobe.catalog import times_us
 from seisprobe.errors import StudyError
 from seisprobe.evaluation.ablation import ablate, ablate_columns, check_ablation, shapley_shares
 from seisprobe.evaluation.board import fitted_windows, make_board
@@ -173,12 +174,16 @@ def test_what_is_left_of_a_modality_is_its_residual_on_the_others_columns(three)
     grid = board.whole.grids["until-event", 6.0]
     rows = np.concatenate([grid.positive_rows, grid.candidate_rows[0][grid.candidate[0]]])
     ids = tables.windows["window_id"].to_numpy()
-    design = np.column_stack([np.ones(len(ids)), b.loc[ids].to_numpy()])
-    beta = np.linalg.lstsq(design[rows], a.loc[ids].to_numpy()[rows], rcond=None)[0]
-    by_hand = a.loc[ids].to_numpy() - design @ beta
+    design, values = np.column_stack([np.ones(len(ids)), b.loc[ids].to_numpy()]), a.loc[ids].to_numpy()
+    ends, (low, high) = times_us(tables.windows["end"]), grid.zone_us
+    by_hand = np.full(values.shape, np.nan)
+    for i in rows:  # each window by a regression of its own, from which those near it are left out
+        later = ends[rows] - ends[i]
+        apart = rows[~((later > low) & (later <= high)) | (rows == i)]
+        by_hand[i] = values[i] - design[i] @ np.linalg.lstsq(design[apart], values[apart], rcond=None)[0]
     residual = {"window_id": ids, "station": "", "x0": by_hand[:, 0], "x1": by_hand[:, 1]}
     other = replace(tables, features={**tables.features, "r": pd.DataFrame(residual)},
-                    modalities={**tables.modalities, "r": whole(2)})  # fmt: skip
+                    modalities={**tables.modalities, "r": replace(whole(2), needs="table")})  # fmt: skip
     cell = cells_of(study.model_copy(update={"ablation": None}), other)["r"]
     left = next(row for row in ablation_of(asking(study, ("a", "b")), other).conditional if row.modality == "a")
     assert left.auc == pytest.approx(cell.auc, abs=1e-9)
@@ -197,6 +202,15 @@ def test_a_modality_that_repeats_another_adds_nothing_and_nothing_is_left_of_it(
     assert ablation.tests == 7
     a_share, twin_share, _ = (row.share for row in ablation.shapley)
     assert a_share == pytest.approx(twin_share, abs=0.02)
+
+
+def test_nothing_is_left_of_a_copy_of_a_wide_modality_whose_windows_are_many():
+    wide = series(1, 12)
+    wide[:, 0] += 3.0 * (np.arange(len(wide)) % 97 < 4)
+    study, tables = made({"wide": wide, "copy": wide[:, ::-1]})
+    ablation = ablation_of(study, tables)
+    assert ablation.reduced == ()
+    assert [row.auc for row in ablation.conditional] == [None, None]
 
 
 def signal(study, plan_windows, values, size):
@@ -312,6 +326,7 @@ def test_others_of_many_columns_leave_something_of_a_modality():
     assert sum(int(known.sum()) for _, known in shared.blocks) < 120
     left = residual_on_others(shared, "a")
     assert left.columns == ("x0", "x1")
+    assert shared.reduced == ("wide",)
     assert len(left.residual_on.columns) == 6
 
 
@@ -396,23 +411,24 @@ def stage():
     return study, tables, grids, fitted_windows(tables, grids)
 
 
-def trial(number, size):
+def trial(number, size, wide=2):
     """Return the row of a noise modality beside a real one, changed by `size` before mainshocks: (Δ, left, share)."""
     study, tables, grids, fitted = stage()
     study = study.model_copy(update={"study": study.study.model_copy(update={"seed": number})})
     rng = np.random.default_rng([number, 41])
-    real, noise = (ar1(90 * 24 + 1, 6.0, rng, 2) for _ in range(2))
+    real, noise = (ar1(90 * 24 + 1, 6.0, rng, d) for d in (wide, 2))
     real = signal(study, tables.windows, real, size)
-    columns = {name: ManyColumns(align(tables.windows, series_table(tables.windows, made)), ("x0", "x1"), False)
-               for name, made in (("real", real), ("noise", noise))}  # fmt: skip
+    columns = {name: ManyColumns(align(tables.windows, series_table(tables.windows, made)), names, False)
+               for name, made in (("real", real), ("noise", noise))
+               for names in [tuple(f"x{j}" for j in range(made.shape[1]))]}  # fmt: skip
     where = ("until-event", 6.0)
     nulls = make_nulls(study, grids)[where]
     found = ablate_columns(study, tables.windows, grids[where], nulls, fitted, columns, "uniform")
     return found.leave_one_out[1], found.conditional[1], found.shapley[1], found
 
 
-def rates(trials, size):
-    rows = [trial(number, size) for number in range(trials)]
+def rates(trials, size, wide=2):
+    rows = [trial(number, size, wide) for number in range(trials)]
     p = np.array([[delta.p, left.p, share.p] for delta, left, share, _ in rows])
     any_adjusted = np.array(
         [min(delta.p_adjusted, left.p_adjusted, share.p_adjusted) for delta, left, share, _ in rows]
@@ -450,3 +466,12 @@ def test_noise_beside_a_real_signal_is_no_more_often_significant(trials):
     assert all(within(count, trials, low=False) for count in counts), counts
     assert within(int(counts[1]), trials)  # what is left of it beyond the real one is noise as before
     assert within(int((adjusted <= 0.05).sum()), trials, low=False)
+
+
+@pytest.mark.parametrize(
+    "trials",
+    [pytest.param(30, id="few"), pytest.param(1000, id="many", marks=pytest.mark.slow)],
+)
+def test_what_is_left_of_noise_beyond_many_columns_is_noise(trials):
+    p, _, _ = rates(trials, 0.0, wide=20)
+    assert within(int((p[:, 1] <= 0.05).sum()), trials)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seisprobe.evaluation import novelty as module
-from seisprobe.evaluation.novelty import Apart, Columns, brought_to_unit, novelty, select_columns
+from seisprobe.evaluation.novelty import Apart, Columns, brought_to_unit, novelty, regress_out, select_columns
 from seisprobe.evaluation.scores import auc_percentile
 from support.worlds import ar1
 
@@ -238,3 +238,17 @@ def test_windows_in_zones_are_no_more_novel_than_others_once_fitted_apart():
     plain, apart = (np.array([zoned_auc(seed, apart=way) for seed in range(400)]) for way in (False, True))
     assert np.mean(apart) == pytest.approx(0.5, abs=4 * apart.std() / 20)
     assert np.mean(plain - apart) > 4 * (plain - apart).std() / 20
+
+
+@given(st.integers(0, 1000))
+def test_a_regression_apart_is_one_for_each_row_without_those_near_it(seed):
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=(30, 2)) * [1.0, 50.0] + [3.0, -400.0], rng.normal(size=(30, 3)) + 7.0
+    fitted, ends = rng.random(30) < 0.8, np.cumsum(rng.integers(1, 4, 30))
+    found = regress_out(y, x, fitted, Apart(ends, -4, 6))
+    design = np.column_stack([np.ones(30), x])
+    for i in range(30):
+        near = (ends - ends[i] > -4) & (ends - ends[i] <= 6)
+        own = fitted & (~near | (np.arange(30) == i))
+        solution = np.linalg.lstsq(design[own], y[own], rcond=None)[0]
+        assert found[i] == pytest.approx(y[i] - design[i] @ solution, abs=1e-8)

@@ -117,6 +117,8 @@ class Ablation:
     shapley : tuple of Share
         They sum to ``auc`` − 0.5.
     left_out_columns : tuple of str
+    reduced : tuple of str
+        Modalities of so many columns that "beyond" them means beyond their components (`Shared.reduced`).
     why_null : mapping of str to str
         ``auc``: why there is nothing; ``p_pseudo``: why nothing has a p.
     """
@@ -139,6 +141,7 @@ class Ablation:
     conditional: tuple[Conditional, ...] = ()
     shapley: tuple[Share, ...] = ()
     left_out_columns: tuple[str, ...] = ()
+    reduced: tuple[str, ...] = ()
     why_null: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -255,6 +258,7 @@ def ablate_columns(
         n_background=whole.n_background,
         n_missing=_smallest(grid.weights[background] > 0) - whole.n_background,
         left_out_columns=shared.left_out,
+        reduced=shared.reduced,
     )
     if empty.k_used < LEAST_MAINSHOCKS:
         lost = ", ".join(name for name, ok in zip(grid.names, used, strict=True) if not ok)

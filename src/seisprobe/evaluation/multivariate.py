@@ -49,6 +49,11 @@ class ManyColumns:
     residual_on: ManyColumns | None = None
     apart: bool = False
 
+    @property
+    def fitted_apart(self) -> bool:
+        """Whether it, or what is regressed out of it, is fitted for each window anew."""
+        return self.apart or (self.residual_on is not None and self.residual_on.apart)
+
     def has(self, station: str, rows: Integers) -> np.ndarray:
         """Return which windows have all that is needed of them."""
         own = self.features.has(station, rows)
@@ -80,16 +85,16 @@ def novelty_features(
     scored = own & (windows["kind"].isin(("positive", "background", "placebo")) | windows["reason"].eq("zone"))
     rows, ends = np.flatnonzero(scored), times_us(windows["end"])
     by_region = windows["radius_km"].isna().all()
-    place = np.zeros(len(rows), dtype=object) if by_region else windows["mainshock"].to_numpy(dtype=object)[rows]
+    place = np.zeros(len(rows), dtype=np.int64) if by_region else pd.factorize(windows["mainshock"].iloc[rows])[0]
     stations = shared_stations(modalities)
     position = np.full((len(stations), len(windows)), -1, dtype=np.int64)
     values: list[Floats] = []
     left_out: dict[str, None] = {}
     for s, station in enumerate(stations):
-        for name in dict.fromkeys(place):
-            mine = rows[place == name]
+        for number in range(place.max(initial=-1) + 1):
+            mine = rows[place == number]
             mine = mine[np.all([m.has(station, mine) for m in modalities], axis=0)]
-            near = Apart(ends[mine], *grid.zone_us) if any(m.apart for m in modalities) else None
+            near = Apart(ends[mine], *grid.zone_us) if any(m.fitted_apart for m in modalities) else None
             result = novelty([columns_at(m, station, mine) for m in modalities], fitted[mine], near)
             left_out |= dict.fromkeys(result.left_out)
             position[s, mine] = sum(len(v) for v in values) + np.arange(len(mine))

@@ -53,6 +53,15 @@ class Apart:
     low: int
     high: int
 
+    def sums(self, moment: Floats, known: np.ndarray) -> Floats:
+        """Return, for each window, the sum of (n, m) over known windows, without those near it but with itself."""
+        order = np.argsort(self.ends, kind="stable")
+        in_order = self.ends[order]
+        first, last = (np.searchsorted(in_order, self.ends + by, "right") for by in (self.low, self.high))
+        own = moment * known[:, None]
+        total = np.concatenate([np.zeros((1, own.shape[1])), np.cumsum(own[order], axis=0)])
+        return np.asarray(total[-1] - (total[last] - total[first]) + own)
+
 
 @dataclass(frozen=True)
 class Novelty:
@@ -84,7 +93,7 @@ def select_columns(columns: Columns, fitted: np.ndarray) -> tuple[Columns, tuple
     return replace(columns, table=columns.table[:, kept], names=names), tuple(left_out)
 
 
-def regress_out(values: Floats, covariates: Floats, fitted: np.ndarray) -> Floats:
+def regress_out(values: Floats, covariates: Floats, fitted: np.ndarray, apart: Apart | None = None) -> Floats:
     """Return what a linear regression on covariates, fitted on some rows, leaves of values.
 
     Parameters
@@ -93,6 +102,8 @@ def regress_out(values: Floats, covariates: Floats, fitted: np.ndarray) -> Float
     covariates : ndarray, shape (n, c)
         A row with NaN gives NaN.
     fitted : ndarray of bool, shape (n,)
+    apart : Apart, optional
+        Fit it for each row anew, without the others near it.
 
     Examples
     --------
@@ -102,8 +113,25 @@ def regress_out(values: Floats, covariates: Floats, fitted: np.ndarray) -> Float
     """
     design = np.column_stack([np.ones(len(values)), covariates])
     known = fitted & np.isfinite(design).all(axis=1)
+    if apart is not None:
+        return _regressed_apart(values, design, known & np.isfinite(values).all(axis=1), apart)
     solution = np.linalg.lstsq(design[known], values[known], rcond=None)[0]
     return np.asarray(values - design @ solution)
+
+
+def _regressed_apart(values: Floats, design: Floats, known: np.ndarray, apart: Apart) -> Floats:
+    """Return the residuals of one regression a row, from sums that leave out what is near it."""
+    n, c = design.shape
+    scale = design[known].std(axis=0)
+    scaled = (design - np.append(0.0, design[known, 1:].mean(axis=0))) / np.where(scale > 0, scale, 1.0)
+    x, y = (np.where(np.isfinite(table), table, 0.0) for table in (scaled, values))
+    products = apart.sums((x[:, :, None] * x[:, None, :]).reshape(n, -1), known).reshape(n, c, c)
+    products += LEAST_RIDGE * max(int(known.sum()), 1) * np.eye(c)
+    residual = np.empty(values.shape)
+    for j in range(values.shape[1]):  # of a wide table all columns at once would not fit into memory
+        slope = np.linalg.solve(products, apart.sums(x * y[:, [j]], known)[:, :, None])[:, :, 0]
+        residual[:, j] = values[:, j] - (scaled * slope).sum(axis=1)
+    return residual
 
 
 def novelty(modalities: Sequence[Columns], fitted: np.ndarray, apart: Apart | None = None) -> Novelty:
@@ -135,7 +163,7 @@ def novelty(modalities: Sequence[Columns], fitted: np.ndarray, apart: Apart | No
     parts: list[Floats] = []
     left_out: list[str] = []
     for columns in modalities:
-        part, gone = brought_to_unit(columns, fitted)
+        part, gone = brought_to_unit(columns, fitted, apart)
         left_out += gone
         if part.shape[1]:
             parts.append(part)
@@ -161,15 +189,9 @@ def _apart(table: Floats, known: np.ndarray, shrinkage: float, apart: Apart) -> 
     """Return each window's distance from the known ones without those near it, but with itself where it is one."""
     n, d = table.shape
     x = np.where(np.isfinite(table), table, 0.0)
-    order = np.argsort(apart.ends, kind="stable")
-    in_order = apart.ends[order]
-    first, last = (np.searchsorted(in_order, apart.ends + by, "right") for by in (apart.low, apart.high))
-    counted = known.astype(np.float64)
-    left = []
-    for moment in (np.ones((n, 1)), x, (x[:, :, None] * x[:, None, :]).reshape(n, -1)):
-        own = moment * counted[:, None]
-        total = np.concatenate([np.zeros((1, own.shape[1])), np.cumsum(own[order], axis=0)])
-        left.append(total[-1] - (total[last] - total[first]) + own)
+    left = [
+        apart.sums(moment, known) for moment in (np.ones((n, 1)), x, (x[:, :, None] * x[:, None, :]).reshape(n, -1))
+    ]
     count = np.maximum(left[0], 1.0)
     mean = left[1] / count
     covariance = (left[2] / count).reshape(n, d, d) - mean[:, :, None] * mean[:, None, :]
@@ -181,13 +203,15 @@ def _apart(table: Floats, known: np.ndarray, shrinkage: float, apart: Apart) -> 
     return np.asarray(np.sqrt(np.maximum((centred * solved).sum(axis=1), 0.0)))
 
 
-def brought_to_unit(columns: Columns, fitted: np.ndarray) -> tuple[Floats, tuple[str, ...]]:
+def brought_to_unit(columns: Columns, fitted: np.ndarray, apart: Apart | None = None) -> tuple[Floats, tuple[str, ...]]:
     """Return one modality as novelty sees it: selected, regressed, scaled, reduced where wide, of unit total variance.
 
     Parameters
     ----------
     columns : Columns
     fitted : ndarray of bool, shape (n,)
+    apart : Apart, optional
+        Regress for each window anew, without the others near it.
 
     Returns
     -------
@@ -205,7 +229,7 @@ def brought_to_unit(columns: Columns, fitted: np.ndarray) -> tuple[Floats, tuple
     usable, gone = select_columns(columns, fitted)
     complete = fitted & np.isfinite(usable.table).all(axis=1)
     if usable.covariates is not None:
-        usable = replace(usable, table=regress_out(usable.table, usable.covariates, complete))
+        usable = replace(usable, table=regress_out(usable.table, usable.covariates, complete, apart))
         complete &= np.isfinite(usable.table).all(axis=1)
     if not usable.names or complete.sum() < 2:
         return np.empty((len(fitted), 0)), gone

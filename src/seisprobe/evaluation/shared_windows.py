@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,9 +11,11 @@ from seisprobe.catalog import Floats, Integers
 from seisprobe.evaluation.grid import Features, Grid
 from seisprobe.evaluation.multivariate import ManyColumns, shared_stations
 from seisprobe.evaluation.novelty import MANY_COLUMNS, MOST_MISSING, Columns, brought_to_unit, regress_out
+from seisprobe.windows import HOUR_US
 
 __all__ = ["Shared", "residual_on_others", "share_windows"]
 
+WINDOWS_PER_COLUMN = 3
 LEAST_LEFT = 1e-9  # of a column's variance: less is the rounding of what the others say already
 
 
@@ -30,11 +32,15 @@ class Shared:
         Columns without a value in more than 5% of the fitted windows, ``modality: column``.
     blocks : tuple of (ndarray of int64, ndarray of bool)
         Of each place and station: rows of the tables, and which of them scores are fitted on.
+    reduced : tuple of str
+        Modalities that stand as components where they are regressed out of another: all of more than five columns,
+        where together they have more columns than a third of the windows that do not overlap.
     """
 
     columns: Mapping[str, ManyColumns]
     left_out: tuple[str, ...]
     blocks: tuple[tuple[Integers, np.ndarray], ...]
+    reduced: tuple[str, ...] = ()
 
 
 def share_windows(grid: Grid, fitted: np.ndarray, columns: Mapping[str, ManyColumns]) -> Shared:
@@ -83,7 +89,18 @@ def share_windows(grid: Grid, fitted: np.ndarray, columns: Mapping[str, ManyColu
     }
     blocks = [(s * len(rows) + (own := place[whole[s, place]]), fitted[rows[own]])
               for s in range(len(stations)) for place in places]  # fmt: skip
-    return Shared(made, tuple(left_out), tuple(blocks))
+    return Shared(made, tuple(left_out), tuple(blocks), _reduced(grid, blocks, names))
+
+
+def _reduced(
+    grid: Grid, blocks: Sequence[tuple[Integers, np.ndarray]], names: Mapping[str, tuple[str, ...]]
+) -> tuple[str, ...]:
+    """Return which modalities are too wide to be regressed out as they are."""
+    step = float(np.diff(grid.ends).min(initial=HOUR_US)) / HOUR_US
+    separate = min((int(fitted.sum()) for _, fitted in blocks if fitted.any()), default=0) / max(1.0, grid.hours / step)
+    if sum(len(columns) for columns in names.values()) * WINDOWS_PER_COLUMN <= separate:
+        return ()
+    return tuple(name for name, columns in names.items() if len(columns) > MANY_COLUMNS)
 
 
 def _places(grid: Grid, rows: Integers) -> list[Integers]:
@@ -104,10 +121,10 @@ def residual_on_others(shared: Shared, name: str) -> ManyColumns | None:
 
     Notes
     -----
-    The regression is linear and knows no labels: novelty fits it, like itself, on positives and backgrounds together.
-    Others of more than five columns stand in it as the components that novelty reduces them to; as they are, they would
-    be as many as the windows and leave nothing of anything. A column that they determine is left out: scaled up, the
-    rounding of its residual would look like a score.
+    The regression is linear and knows no labels: it is fitted on positives and backgrounds together, for each window
+    anew without those near it. Others that are nearly as many columns as there are windows (`Shared.reduced`) would
+    leave nothing of anything: they stand in it as the components that novelty reduces them to. A column that the others
+    determine is left out: scaled up, the rounding of its residual would look like a score.
     """
     others = np.concatenate([_narrow(shared, other) for other in shared.columns if other != name], axis=1)
     own = shared.columns[name]
@@ -126,14 +143,14 @@ def residual_on_others(shared: Shared, name: str) -> ManyColumns | None:
         return None
     labels = tuple(f"other {j}" for j in range(others.shape[1]))
     covariates = Features(own.features.stations, labels, others, own.features.position)
-    return replace(own, columns=kept, residual_on=ManyColumns(covariates, labels, own.by_deviation))
+    return replace(own, columns=kept, residual_on=ManyColumns(covariates, labels, own.by_deviation, apart=True))
 
 
 def _narrow(shared: Shared, name: str) -> Floats:
-    """Return the rows of a modality, of a wide one the components that novelty makes of it at each place."""
+    """Return the rows of a modality, of a reduced one the components that novelty makes of it at each place."""
     own = shared.columns[name]
     values = own.features.values
-    if len(own.columns) <= MANY_COLUMNS:
+    if name not in shared.reduced:
         return values
     parts = [brought_to_unit(Columns(values[rows], own.columns, own.by_deviation), fitted)[0]
              for rows, fitted in shared.blocks]  # fmt: skip

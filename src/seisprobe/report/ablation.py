@@ -99,8 +99,17 @@ def _lead(made: Mapping[str, Any], why: str) -> str:
     return (
         f"{asked} Every subset is asked about the same {made.get('k_used')} mainshocks in {blocks}"
         f" block{'' if blocks == 1 else 's'}, the same {windows} and the same"
-        f" {count_text(made.get('n_draws') or 0)} pseudo-mainshock draws."
+        f" {count_text(made.get('n_draws') or 0)} pseudo-mainshock draws.{_reduced_text(made.get('reduced') or ())}"
     )
+
+
+def _reduced_text(names: Sequence[str]) -> str:
+    """Return what "beyond the others" means where some of them have too many columns."""
+    if not names:
+        return ""
+    have = "has" if len(names) == 1 else "have"
+    said = f" {', '.join(names)} {have} too many columns for these windows"
+    return f"{said}: “beyond” means beyond the five widest components."
 
 
 def _line(made: Mapping[str, Any], row: Mapping[str, Any]) -> str:
