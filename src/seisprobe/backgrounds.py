@@ -14,7 +14,7 @@ import pandas as pd
 
 from seisprobe.catalog import Floats, Integers, select_events, times_us
 from seisprobe.setting import Setting, by_place, intensity
-from seisprobe.windows import DAY_US, HOUR_US, PLACE_COLUMNS, Place
+from seisprobe.windows import DAY_US, HOUR_US, PLACE_COLUMNS, Place, pointed_ahead_us
 
 __all__ = ["BACKGROUNDS", "Background", "etas", "matched", "near_hour", "quiet", "uniform", "weekend"]
 
@@ -168,11 +168,11 @@ def etas(setting: Setting) -> Background:
         return Background(_weighted(candidates.iloc[:0]), reasons)
     weight = np.empty(len(candidates))
     where = candidates[[*PLACE_COLUMNS, "layout", "hours", "end"]].reset_index(drop=True)
+    pointed_at = times_us(where["end"])
+    for (layout, hours), rows in where.groupby(["layout", "hours"]):
+        pointed_at[rows.index] += pointed_ahead_us(setting.study, layout, hours)
     for place, rows in by_place(where):
-        ahead_h = np.where(rows["layout"] == "at-lead", rows["hours"], setting.study.windows.gap_s / 3600)
-        times, index = np.unique(
-            times_us(rows["end"]) + np.round(ahead_h * HOUR_US).astype(np.int64), return_inverse=True
-        )
+        times, index = np.unique(pointed_at[rows.index], return_inverse=True)
         weight[rows.index] = intensity(setting, place, times)[index]
     return Background(_weighted(candidates, weight=weight))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,7 +39,7 @@ from seisprobe.planning import (
 )
 from seisprobe.result import result_of
 from seisprobe.sensitivity import Variant, variants
-from seisprobe.setting import fit_places
+from seisprobe.setting import Rates, fit_places
 from seisprobe.sources.stamps import file_stamp
 from seisprobe.storage import feature_file, read_table, strict_json, write_bytes, write_table
 from seisprobe.study import Study, is_open, load_study, study_fingerprint
@@ -170,12 +170,13 @@ def _compute(
         write_table(folder / "features" / feature_file(name), table, stamp)
         names.append(name)
     log.info("evaluation: %d modalities, %d lengths", len(names), len(study.windows.hours))
-    features = _OnDisk(folder / "features", tuple(names))
+    features = _OnDisk(folder.resolve() / "features", tuple(names))  # for workers elsewhere
     evaluation = _light(evaluate(study, tables_of(study, made, features, singles)))
-    evaluation = _with_synthetic(study, made, evaluation, progress)
+    evaluation = _with_synthetic(study, made, evaluation, executor, progress)
     write_table(folder / "nulls.parquet", _null_table(evaluation), stamp)
     write_table(folder / "etas.parquet", _residual_table(made.setting.rates.fits), stamp)
-    changes = _sensitivity(study, catalog, made, evaluation, features, progress)
+    again = _Again(catalog, made.setting.rates, evaluation.primary, features)
+    changes = _sensitivity(again, variants(study, made.mainshocks, evaluation.primary), executor, progress)
     waveforms = None if waves is None else waveform_report(study, made, waves)
     tables = [record(t) for t in covered]
     planned = (made.mainshocks, made.windows, made.backgrounds)
@@ -237,13 +238,15 @@ def _finished(folder: Path, stamp: Mapping[str, str], modalities: Mapping[str, M
     return result if found == dict(stamp) and complete else None
 
 
-def _with_synthetic(study: Study, made: Plan, evaluation: Evaluation, progress: Progress | None) -> Evaluation:
+def _with_synthetic(
+    study: Study, made: Plan, evaluation: Evaluation, executor: Executor, progress: Progress | None
+) -> Evaluation:
     """Return the evaluation with p_etas of the catalog's cells at `etas`, or why there is none."""
     if "etas" not in study.evaluation.backgrounds:
         return evaluation
     if study.evaluation.synthetic_catalogs:
         log.info("p_etas: asking %d synthetic catalogs", study.evaluation.synthetic_catalogs)
-    found = synthetic_p(study, made.setting, made.mainshocks, evaluation.cells, progress)
+    found = synthetic_p(study, made.setting, made.mainshocks, evaluation.cells, executor, progress)
     cells = []
     for cell in evaluation.cells:
         if cell.key in found.p:
@@ -254,32 +257,41 @@ def _with_synthetic(study: Study, made: Plan, evaluation: Evaluation, progress: 
     return replace(evaluation, cells=tuple(cells))
 
 
+@dataclass(frozen=True)
+class _Again:
+    """Judges the primary cell again under other choices: the work of an executor, which may copy it to a process."""
+
+    catalog: Catalog
+    rates: Rates
+    primary: Key
+    features: Mapping[str, pd.DataFrame]
+
+    def __call__(self, numbered: Iterable[tuple[int, Variant]]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield the number of each change with AUC and p of the primary cell under it."""
+        with threadpool_limits(1, "blas"):
+            for number, variant in numbered:
+                auc, p, why = _under(variant, self.catalog, self.rates, self.primary, self.features)
+                yield number, {"change": variant.change, "auc": auc, "p": p, "why_null": why}
+
+
 def _sensitivity(
-    study: Study,
-    catalog: Catalog,
-    plan: Plan,
-    evaluation: Evaluation,
-    features: Mapping[str, pd.DataFrame],
-    progress: Progress | None,
+    again: _Again, changes: Sequence[Variant], executor: Executor, progress: Progress | None
 ) -> list[dict[str, Any]]:
     """Return AUC and p of the primary cell under each change of what might have been chosen otherwise."""
-    changes = variants(study, plan.mainshocks, evaluation.primary)
     log.info("sensitivity: the primary cell under %d other choices", len(changes))
-    rows = []
-    for number, variant in enumerate(changes):
+    rows: dict[int, dict[str, Any]] = {}
+    for number, row in executor(again, list(enumerate(changes))):
+        rows[number] = row
         if progress:
-            progress(number / len(changes), f"sensitivity: {variant.change}")
-        auc, p, why = _under(variant, catalog, plan, evaluation.primary, features)
-        rows.append({"change": variant.change, "auc": auc, "p": p, "why_null": why})
-    return rows
+            progress(len(rows) / len(changes), f"sensitivity: {row['change']}")
+    return [rows[number] for number in sorted(rows)]
 
 
 def _under(
-    variant: Variant, catalog: Catalog, plan: Plan, primary: Key, features: Mapping[str, pd.DataFrame]
+    variant: Variant, catalog: Catalog, rates: Rates, primary: Key, features: Mapping[str, pd.DataFrame]
 ) -> tuple[float | None, float | None, str | None]:
     """Return AUC and p_pseudo of the primary cell under one change, or why there is none."""
     modality, study = primary[0], variant.study
-    rates = plan.setting.rates
     sampled = modalities_of(study)[modality].sampled
     if sampled and not variant.left_out:
         return None, None, "its windows or weights would need other waveforms"

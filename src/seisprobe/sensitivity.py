@@ -21,7 +21,8 @@ RADIUS_KM = 30.0
 STABLE_BRANCHING = 0.95
 LITERATURE = {"p": 1.12, "alpha": 1.8}  # the values of the protocol's reference simulations, typical of regional fits
 MOST_LEFT_OUT = 10
-ONE_START = FitOptions(starts=1)  # the likelihood has one maximum in practice; three starts are for the study's own fit
+# The likelihood has one maximum in practice; three starts and standard errors are for the study's own fit.
+QUICK_FIT = FitOptions(starts=1, standard_errors=False)
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def variants(study: Study, mainshocks: pd.DataFrame, primary: tuple[str, str, fl
     primary : cell key
         What is not needed for it is not computed; the longest windows stay, since the zones are theirs.
     """
-    refit = {"options": ONE_START}
+    refit = {"options": QUICK_FIT}
     stable = {**refit, "max_branching": STABLE_BRANCHING}
     held = ", ".join(f"{name} = {value:g}" for name, value in LITERATURE.items())
     names = [str(name) for name in mainshocks.loc[mainshocks["block"] > 0, "name"]]

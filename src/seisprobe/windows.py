@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+from pyarrow import compute
 
 from seisprobe.catalog import Integers, distance_km, times_us
 from seisprobe.errors import StudyError
@@ -23,10 +25,15 @@ __all__ = [
     "PLACE_COLUMNS",
     "WINDOW_COLUMNS",
     "Place",
+    "candidate_ends",
+    "meets_zone",
     "places",
     "plan_windows",
+    "pointed_ahead_us",
+    "rows_of",
     "window_length_h",
     "zone_around",
+    "zone_reach_us",
     "zone_steps",
 ]
 
@@ -79,6 +86,20 @@ REGION = Place("", float("nan"), float("nan"), float("nan"))
 def window_length_h(study: Study, layout: str, hours: float) -> float:
     """Return how long a window is: L itself, or the short window that ends L before (``at-lead``)."""
     return study.windows.lead_window_h if layout == "at-lead" else hours
+
+
+def pointed_ahead_us(study: Study, layout: str, hours: float) -> int:
+    """Return how long after a window's end the time lies that it points at, microseconds: gap, or L (``at-lead``)."""
+    return round(hours * HOUR_US) if layout == "at-lead" else round(study.windows.gap_s * 1e6)
+
+
+def rows_of(windows: pd.DataFrame, window_ids: pd.Series) -> Integers:
+    """Return the row of a plan at which each window stands, −1 where it has none."""
+    if len(window_ids) == len(windows) and window_ids.array.equals(windows["window_id"].array):
+        return np.arange(len(windows))
+    plan, asked = (pa.array(ids, type=pa.large_string()) for ids in (windows["window_id"], window_ids))
+    found = compute.index_in(asked, value_set=plan)
+    return np.asarray(found.fill_null(-1).to_numpy(), dtype=np.int64)
 
 
 def places(study: Study, mainshocks: pd.DataFrame) -> tuple[Place, ...]:
@@ -158,12 +179,12 @@ def candidate_ends(study: Study) -> Integers:
 
 def _zone_of(study: Study, mainshocks: pd.DataFrame) -> list[tuple[str, int, int]]:
     """Return each mainshock's zone in microseconds; one too close has one as well."""
-    before, after = _zone_reach(study)
+    before, after = zone_reach_us(study)
     times = times_us(mainshocks["time"])
     return [(str(n), int(t) - before, int(t) + after) for n, t in zip(mainshocks["name"], times, strict=True)]
 
 
-def _zone_reach(study: Study) -> tuple[int, int]:
+def zone_reach_us(study: Study) -> tuple[int, int]:
     """Return how far a zone [T − max(L) − E, T + 2 h + E] reaches before and after a mainshock, microseconds."""
     embargo_h = study.windows.embargo_h
     return round((max(study.windows.hours) + embargo_h) * HOUR_US), round((2.0 + embargo_h) * HOUR_US)
@@ -194,8 +215,8 @@ def zone_around(study: Study, layout: str, hours: float) -> tuple[int, int]:
 
     Those that end more than the first and at most the second number later than the window itself.
     """
-    before, after = _zone_reach(study)
-    ahead = round(hours * HOUR_US) if layout == "at-lead" else round(study.windows.gap_s * 1e6)
+    before, after = zone_reach_us(study)
+    ahead = pointed_ahead_us(study, layout, hours)
     return ahead - before, ahead + after + round(window_length_h(study, layout, hours) * HOUR_US)
 
 
@@ -224,8 +245,7 @@ def _candidates(
     mainshock = np.full(len(ends), place.mainshock, dtype=object)
     reason = np.full(len(ends), "", dtype=object)
     if barred is not None:
-        ahead = round(hours * HOUR_US) if layout == "at-lead" else round(study.windows.gap_s * 1e6)
-        reason[_inside(ends + ahead, *barred)] = "outside_rule"
+        reason[_inside(ends + pointed_ahead_us(study, layout, hours), *barred)] = "outside_rule"
     for name, low, high in zones:
         met = meets_zone(starts, ends, low, high)
         reason[met] = "zone"
@@ -291,11 +311,10 @@ def _near_mainshocks(study: Study, mainshocks: pd.DataFrame) -> pd.DataFrame:
 
 def _windows_of(study: Study, name: str, time: int) -> Iterator[tuple[str, str, str, float, int, int]]:
     """Yield (id, kind, layout, hours, start, end) of one mainshock."""
-    gap = round(study.windows.gap_s * 1e6)
     for layout in study.windows.layouts:
         for hours in study.windows.hours:
             length = round(window_length_h(study, layout, hours) * HOUR_US)
-            end = time - (round(hours * HOUR_US) if layout == "at-lead" else gap)
+            end = time - pointed_ahead_us(study, layout, hours)
             suffix = _suffix(layout, hours)
             yield f"positive-{name}{suffix}", "positive", layout, hours, end - length, end
             for day in PLACEBO_DAYS:

@@ -132,7 +132,8 @@ class Maximum:
     reached : tuple of float
         Log-likelihood reached from each start.
     covariance : ndarray, shape (5, 5)
-        Of the log-parameters; zero for what was held or lies on a limit, NaN where the top is not curved downwards.
+        Of the log-parameters; zero for what was held or lies on a limit, and where the curvature was not asked for; NaN
+        where the top is not curved downwards.
     """
 
     point: Floats
@@ -142,10 +143,12 @@ class Maximum:
     covariance: Floats
 
 
-def maximise(likelihood: Likelihood, space: Space, starts: int) -> Maximum:
-    """Climb from the first of `STARTS`, take the highest end, polish it by a Newton step."""
+def maximise(likelihood: Likelihood, space: Space, starts: int, *, curvature: bool = True) -> Maximum:
+    """Climb from the first of `STARTS`, take the highest end, polish it by a Newton step if the curvature is wanted."""
     found = [_climb(likelihood, space, start) for start in STARTS[:starts]]
-    point, covariance = _polish(likelihood, space, max(found, key=lambda one: one[1])[0])
+    point, covariance = max(found, key=lambda one: one[1])[0], np.zeros((5, 5))
+    if curvature:
+        point, covariance = _polish(likelihood, space, point)
     parameters = space.parameters(point)
     return Maximum(point, parameters, likelihood(parameters)[0], tuple(one[1] for one in found), covariance)
 

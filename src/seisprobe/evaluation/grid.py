@@ -16,7 +16,7 @@ import pandas as pd
 
 from seisprobe.catalog import Floats, Integers, distance_km, times_us
 from seisprobe.evaluation.scores import percentiles
-from seisprobe.windows import GRID_REASONS, PLACE_COLUMNS
+from seisprobe.windows import GRID_REASONS, PLACE_COLUMNS, rows_of
 
 __all__ = [
     "Features",
@@ -89,7 +89,7 @@ def align(windows: pd.DataFrame, table: pd.DataFrame) -> Features:
     """
     columns = tuple(c for c in table.columns if c not in ("window_id", "station"))
     stations = tuple(sorted(table["station"].unique()))
-    row = pd.Index(windows["window_id"].to_numpy(dtype=object)).get_indexer(table["window_id"].to_numpy(dtype=object))
+    row = rows_of(windows, table["window_id"])
     position = np.full((len(stations), len(windows)), -1, dtype=np.int64)
     station_of = pd.Index(stations).get_indexer(table["station"])
     known = row >= 0

@@ -9,15 +9,14 @@ import numpy as np
 import pandas as pd
 
 from seisprobe.evaluation.ablation import Ablation, ablate
-from seisprobe.evaluation.board import Board, Tables, columns_of, fitted_windows, make_board
+from seisprobe.evaluation.board import Board, Tables, make_board
 from seisprobe.evaluation.cells import Cell, Nulls, empty_cell, rank_cell
 from seisprobe.evaluation.comparisons import Comparison, compare
 from seisprobe.evaluation.controls import controls_of
-from seisprobe.evaluation.grid import Features, Grid, Scores, align, median_over_stations, rank_positives, read_scores
+from seisprobe.evaluation.grid import Features, Grid, Scores, median_over_stations, read_scores
 from seisprobe.evaluation.multivariate import ManyColumns, logistic_cell, novelty_features
 from seisprobe.evaluation.nulls import adjusted_p
 from seisprobe.evaluation.sanity import day_night_auc, label_shuffle, placebo_curve, post_event_auc, post_event_novelty
-from seisprobe.evaluation.shared_draws import make_grids
 from seisprobe.evaluation.splits import forward_chaining, safe_split
 from seisprobe.evaluation.verdict import Evidence, Verdict, judge
 from seisprobe.modalities import Modality
@@ -33,7 +32,6 @@ __all__ = [
     "make_board",
     "primary_cell",
     "primary_key",
-    "rank_only",
 ]
 
 Key = tuple[str, str, float, str, str]
@@ -228,33 +226,6 @@ def primary_cell(study: Study, tables: Tables, key: Key) -> Cell:
     if column is None:
         return empty_cell(grid, modality, score, background, "a classifier is not refitted under changes")
     return _cell(study, grid, nulls, read_scores(grid, *column), (modality, score), background, family=True)
-
-
-def rank_only(study: Study, tables: Tables, keys: Sequence[Key]) -> dict[Key, float]:
-    """Return the AUC of label-free cells and nothing else, NaN where a mainshock has no percentile.
-
-    Parameters
-    ----------
-    study : Study
-    tables : Tables
-        With the features of every modality among the keys.
-    keys : sequence of cell keys
-    """
-    grids = make_grids(study, tables.windows, tables.backgrounds, tables.why_none)
-    fitted = fitted_windows(tables, grids)
-    many = {name: columns_of(tables, name, lambda n: align(tables.windows, tables.features[n]))
-            for name in dict.fromkeys(key[0] for key in keys)}  # fmt: skip
-    novelties: dict[tuple[str, str, float], Features] = {}
-    found = {}
-    for key in keys:
-        modality, score, hours, background, layout = key
-        grid, where = grids[layout, hours], (modality, layout, hours)
-        if score == "novelty" and where not in novelties:
-            novelties[where] = novelty_features(tables.windows, grid, fitted, many[modality])[0]
-        column = _column_of(tables.modalities[modality], many[modality], score, novelties.get(where))
-        assert column is not None
-        found[key] = float(np.mean(median_over_stations(rank_positives(grid, read_scores(grid, *column), background))))
-    return found
 
 
 def _post_event(board: Board, name: str, many: Sequence[ManyColumns]) -> float | None:

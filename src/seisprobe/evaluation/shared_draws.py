@@ -14,7 +14,7 @@ from seisprobe.evaluation.grid import Grid, make_grid
 from seisprobe.evaluation.nulls import joint_shifts, pseudo_draws
 from seisprobe.mainshocks import bars_background, positive_distance_h
 from seisprobe.study import Study
-from seisprobe.windows import DAY_US, HOUR_US, zone_around, zone_steps
+from seisprobe.windows import DAY_US, HOUR_US, pointed_ahead_us, rows_of, zone_around, zone_steps
 
 __all__ = ["Ground", "WhyNone", "drawable_ends", "make_grids", "make_grounds", "make_nulls", "pseudo_mainshocks"]
 
@@ -28,9 +28,7 @@ def make_grids(
     study: Study, windows: pd.DataFrame, backgrounds: pd.DataFrame, why_none: WhyNone
 ) -> dict[tuple[str, float], Grid]:
     """Return the grid of every layout and length, with the reasons of backgrounds that lack something."""
-    row = pd.Index(windows["window_id"].to_numpy(dtype=object)).get_indexer(
-        backgrounds["window_id"].to_numpy(dtype=object)
-    )
+    row = rows_of(windows, backgrounds["window_id"])
     weighted = backgrounds.assign(row=row).loc[row >= 0]
     grids = {}
     for layout in study.windows.layouts:
@@ -47,8 +45,7 @@ def make_grids(
 
 def _steps_behind(study: Study, layout: str, hours: float, step: int) -> int:
     """Return how many grid steps a window's end lies from the time that it points at, the nearest whole number."""
-    behind = hours * HOUR_US if layout == "at-lead" else study.windows.gap_s * 1e6
-    return -round(behind / step)
+    return -round(pointed_ahead_us(study, layout, hours) / step)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from seisprobe.setting import Setting, by_place
 from seisprobe.study import Study
 from seisprobe.windows import HOUR_US, PLACE_COLUMNS
 
-__all__ = ["MULTIVARIATE", "SCORES", "features", "of_places"]
+__all__ = ["MULTIVARIATE", "SCORES", "features", "features_at", "of_places", "reach_us"]
 
 Compute = Callable[[Integers, Integers, pd.DataFrame, float, int], dict[str, Floats]]
 SCORES = {
@@ -59,13 +59,13 @@ def features(setting: Setting) -> pd.DataFrame:
         ``b_value`` (b-positive of the last 100 complete events), ``b_value_classic``, ``b_value_window``. NaN where a
         window has too few events for a figure.
     """
-    return of_places(setting, _features_at)
+    return of_places(setting, features_at)
 
 
 def of_places(setting: Setting, compute: Compute) -> pd.DataFrame:
     """Compute features place by place, each from the events M ≥ Mc of its own; rows come back in the order given."""
     usable = select_events(setting.events, min_magnitude=setting.study.mc)
-    reach = _reach(setting.events, setting.study)
+    reach = reach_us(setting.events, setting.study)
     parts = []
     windows = setting.windows[[*PLACE_COLUMNS, "start", "end"]]
     for place, rows in by_place(windows):
@@ -91,13 +91,30 @@ def _by_largest(rows: pd.DataFrame, events: pd.DataFrame, threshold: float) -> I
         yield ([int(index)] if index >= 0 else []), rows.loc[loses == index]
 
 
-def _reach(events: pd.DataFrame, study: Study) -> int:
+def reach_us(events: pd.DataFrame, study: Study) -> int:
     """Return the time from which on the catalog is known, in microseconds: its first event, or the study's start."""
     start = int(times_us([study.study.start])[0])
     return min(start, int(times_us(events["time"].iloc[:1])[0])) if len(events) else start
 
 
-def _features_at(starts: Integers, ends: Integers, events: pd.DataFrame, mc: float, reach: int) -> dict[str, Floats]:
+def features_at(starts: Integers, ends: Integers, events: pd.DataFrame, mc: float, reach: int) -> dict[str, Floats]:
+    """Return the catalog features of windows in one place, by column.
+
+    Parameters
+    ----------
+    starts, ends : ndarray of int64, shape (n,)
+        Microseconds; windows are half-open.
+    events : DataFrame
+        Those of the place, M ≥ Mc, in order of time, with their history.
+    mc : float
+    reach : int
+        From `reach_us`.
+
+    Returns
+    -------
+    dict of str to ndarray, shape (n,)
+        The columns that `features` has.
+    """
     times, magnitudes = times_us(events["time"]), events["magnitude"].to_numpy()
     hours = (ends - starts) / HOUR_US
     first, last = np.searchsorted(times, starts), np.searchsorted(times, ends)
