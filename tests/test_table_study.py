@@ -15,8 +15,9 @@ import tomli_w
 from scipy.stats import binomtest
 
 from seisprobe.calibration import binomial_interval
+from seisprobe.errors import StudyError
 from seisprobe.evaluation.power import critical_auc, detectable_auc
-from seisprobe.study import Study
+from seisprobe.study import Study, load_study
 from support.herd_worlds import herd_study, judge_herd
 from support.studies import call
 
@@ -125,6 +126,13 @@ def test_plan_says_first_how_many_mainshocks_a_table_covers(tmp_path: Path) -> N
         ({"history_days": 2}, "history_days = 2: is 0 (no z-score) or 3 to 60 days"),
         ({"path": "nowhere.csv"}, "nowhere.csv: no such file"),
         ({"name": "../herd"}, "names a folder"),
+        ({"path": "x" * 300}, "cannot be opened (File name too long)"),
+        ({"sampling_s": 1e13}, "sampling_s = 10000000000000.0: input should be less than or equal to 31622400"),
+        ({"sampling_s": 1e-7}, "sampling_s = 1e-07: input should be greater than or equal to 0.001"),
+        (
+            {"layout": "e-obs", "time": "time", "marks": "end"},
+            "[[table]] herd marks = 'end': bursts of layout = 'e-obs'",
+        ),
     ],
 )
 def test_bad_tables_are_refused_in_one_line(tmp_path: Path, change: dict[str, Any], said: str) -> None:
@@ -132,7 +140,7 @@ def test_bad_tables_are_refused_in_one_line(tmp_path: Path, change: dict[str, An
     own = json.loads(study.table[0].model_dump_json(exclude_none=True, exclude_defaults=True))
     written(study, tmp_path, table=[own | change])
     done = call("run", "study.toml", "--out", "s", "-q", folder=tmp_path)
-    assert done.returncode != 0
+    assert done.returncode == 2
     assert said in done.stderr, done.stderr
     assert done.stderr.strip().count("\n") == 0
     assert not (tmp_path / "s" / "result.json").exists()
@@ -143,3 +151,22 @@ def test_an_ablation_is_checked_before_any_work(tmp_path: Path) -> None:
     done = call("plan", "study.toml", folder=tmp_path)
     assert done.returncode != 0
     assert "[ablation] modalities names 'catalog'" in done.stderr
+
+
+@pytest.mark.parametrize(("change", "said"), [({"path": "nowhere.csv"}, "nowhere.csv: no such file"),
+                                              ({"values": ["horse"]}, "values: no column 'horse'")])  # fmt: skip
+def test_a_table_is_looked_for_before_the_catalog_is_read(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    study = herd_study(tmp_path, 1)
+    own = json.loads(study.table[0].model_dump_json(exclude_none=True, exclude_defaults=True))
+    written(study, tmp_path, table=[own | change], catalog={"source": "file:nowhere-either.csv"})
+    done = call("plan", "study.toml", folder=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("days", [1e9, 1e300, -1.0])
+def test_a_gap_between_mainshocks_that_no_record_has_is_refused(tmp_path: Path, days: float) -> None:
+    rule = {"min_magnitude": 4.0, "min_gap_days": days}
+    written(herd_study(tmp_path, 1), tmp_path, mainshocks={"rule": rule})
+    with pytest.raises(StudyError, match=r"rule\.min_gap_days = .*: input should be (less|greater) than or equal to"):
+        load_study(tmp_path / "study.toml")

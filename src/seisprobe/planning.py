@@ -25,6 +25,7 @@ from seisprobe.samples import draw_samples, sample_weights, waveform_windows
 from seisprobe.sections import ModalityOptions
 from seisprobe.setting import Rates, Setting, fit_places
 from seisprobe.sources.centre import checked_service
+from seisprobe.sources.tables import check_table
 from seisprobe.sources.waveforms import WAVEFORM_SOURCES, Query
 from seisprobe.storage import read_table
 from seisprobe.study import Study
@@ -128,6 +129,8 @@ def check(study: Study) -> None:
     ------
     StudyError
         Naming section, key and value, and the nearest that is known.
+    DataFileError
+        A table that is not there, or whose header cannot be read.
     """
     if study.catalog is None:
         _check_without_catalog(study)
@@ -145,6 +148,8 @@ def check(study: Study) -> None:
     check_ablation(study, modalities_of(study))
     _check_waveforms(study)
     check_period(study)
+    for options in study.table:
+        check_table(options)
 
 
 def _check_without_catalog(study: Study) -> None:

@@ -183,7 +183,7 @@ class MainshockRule(Options):
     """
 
     min_magnitude: Magnitude
-    min_gap_days: NotNegative = 0.0
+    min_gap_days: Annotated[float, Field(ge=0, le=LONGEST_H / 24)] = 0.0
     decluster: Literal["gardner-knopoff", "nearest-neighbour", "none"] = "none"
 
 
@@ -299,6 +299,8 @@ class TableOptions(Options):
     says what a row's time is of the `sampling_s` that it sums up: a row counts once it is complete, so that none of a
     window before a mainshock holds what came after. A window is compared with the same hours of `history_days` days
     before it, 0 for none; where too few of them are covered it has no row.
+
+    Bursts of the layout ``e-obs`` know their own times: `time`, `daylight_saving` and `marks` are refused there.
     """
 
     name: Annotated[str, AfterValidator(_is_folder_name)]
@@ -309,10 +311,20 @@ class TableOptions(Options):
     daylight_saving: Literal["refuse", "drop", "order"] = "refuse"
     values: Annotated[tuple[str, ...], AfterValidator(_distinct)] = ()
     group: str | None = None
-    sampling_s: Positive | None = None
+    sampling_s: Annotated[float, Field(ge=0.001, le=366 * 86_400)] | None = None
     marks: Literal["start", "end", "instant"] = "start"
     min_coverage: Annotated[float, Field(gt=0, le=1)] = 0.8
     history_days: Annotated[int, AfterValidator(_is_history)] = 7
+
+    @model_validator(mode="after")
+    def _of_its_layout(self) -> TableOptions:
+        for key in ("time", "daylight_saving", "marks") if self.layout == "e-obs" else ():
+            value = getattr(self, key)
+            if value != type(self).model_fields[key].default:
+                raise ValueError(
+                    f"{key} = '{value[:80]}': bursts of layout = 'e-obs' know their own times; leave it out"
+                )
+        return self
 
 
 class ModalityOptions(BaseModel):

@@ -147,6 +147,18 @@ def test_a_window_with_few_samples_has_no_row(tmp_path):
         "w0", "w1", "w2", "w4"]  # fmt: skip
 
 
+def test_a_table_with_most_rows_gone_is_not_made_whole_by_a_large_sampling(tmp_path):
+    made = herd("2017-01-08T00:00Z", 60, local=False).sample(frac=0.3, random_state=0).sort_index()
+    made.to_csv(tmp_path / "herd.csv", index=False)
+    ends = [pd.Timestamp(f"2017-02-{d:02d}T12:00Z") for d in range(1, 20)]
+    setting = setting_of([(end - pd.Timedelta(hours=12), end) for end in ends], "positive")
+    for sampling_s in (900.0, 3600.0):
+        seen = table.describe(setting, options_of(tmp_path / "herd.csv", sampling_s=sampling_s))
+        assert seen.windows["positive"] <= 1
+        assert any(f"rows are 1800 s apart (median), sampling_s = {sampling_s:g}" in n for n in seen.table.notes)
+        assert table.record(seen)["notes"] == list(seen.table.notes)
+
+
 def test_a_window_without_days_before_it_has_no_row_unless_z_is_left_out(tmp_path):
     herd("2017-01-08T00:00Z", 60, local=False).to_csv(tmp_path / "herd.csv", index=False)
     ends = [pd.Timestamp(f"2017-01-{d:02d}T12:00Z") for d in (9, 10, 11, 12)]

@@ -13,12 +13,14 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from seisprobe.errors import DataFileError
 from seisprobe.sections import TableOptions
 from seisprobe.sources import accelerations
-from seisprobe.sources.accelerations import burst_activity, in_slots, parse_integers, read_bursts
-from seisprobe.sources.tables import read_timed_table
+from seisprobe.sources.accelerations import in_slots, read_bursts
+from seisprobe.sources.burst_numbers import burst_activity, parse_integers
+from seisprobe.sources.tables import check_table, read_timed_table
 from support.herd import e_obs_text
 
 HERD = (("a", "cow"), ("b", "cow"), ("c", "dog"), ("d", "dog"))
@@ -86,6 +88,64 @@ def test_a_burst_counts_from_its_end(tmp_path):
     text, _ = e_obs_text("2016-10-28T00:00Z", 4)  # 40 samples at 20 Hz: two seconds
     ends = pd.to_datetime(read_bursts(written(tmp_path, text)).ends_us, unit="us")
     assert ends[0] == pd.Timestamp("2016-10-28T00:00:02")
+
+
+@pytest.mark.parametrize("hertz", ["0", "-1", "", "inf", "nan", "1e-300", "1e-9", "1e300", "abc"])
+def test_a_burst_whose_length_is_not_told_is_left_out(tmp_path, hertz):
+    text, _ = e_obs_text("2016-10-28T00:00Z", 8)
+    rows = text.splitlines()
+    rows[3] = rows[3].replace(",20.0,", f",{hertz},")
+    bursts = read_bursts(written(tmp_path, "\n".join(rows)))
+    assert bursts.dropped == {"bad_frequency": 1}
+    assert len(bursts.odba) == 7
+    assert bursts.notes == ("e-obs.csv: 1 burst(s) left out as bad_frequency",)
+
+
+def test_that_bursts_count_from_their_start_is_said_where_no_frequency_stands(tmp_path):
+    text, _ = e_obs_text("2016-10-28T00:00Z", 4)
+    bursts = read_bursts(written(tmp_path, text.replace("eobs:acceleration-sampling-frequency-per-axis", "hertz")))
+    assert pd.to_datetime(bursts.ends_us, unit="us")[0] == pd.Timestamp("2016-10-28T00:00:00")
+    said = "e-obs.csv: no column 'eobs:acceleration-sampling-frequency-per-axis': bursts count from their start"
+    assert [n for n in bursts.notes if "frequency" in n] == [said + ", though they end later"]
+
+
+@pytest.mark.parametrize("marks", ["start", "end", "instant"])
+def test_a_slot_is_known_once_it_is_over_whatever_marks_say(tmp_path, marks):
+    path = written(tmp_path, e_obs_text("2016-10-28T00:00Z", 60)[0])
+    options = TableOptions(name="herd", path=str(path), layout="e-obs").model_copy(update={"marks": marks})
+    assert read_timed_table(options).known_after_us == 900_000_000
+
+
+@pytest.mark.parametrize(("key", "value"), [("marks", "end"), ("marks", "instant"), ("time", "nope"),
+                                            ("daylight_saving", "drop")])  # fmt: skip
+def test_options_that_bursts_have_no_use_for_are_refused(key, value):
+    with pytest.raises(ValidationError, match=f"{key} = '{value}': bursts of layout = 'e-obs' know their own times"):
+        TableOptions(name="herd", path="e-obs.csv", layout="e-obs", **{key: value})
+
+
+@pytest.mark.parametrize("group", [None, "individual-local-identifier"])
+def test_tags_on_no_animal_are_left_out_and_counted(tmp_path, group):
+    text, _ = e_obs_text("2016-10-28T00:00Z", 600, animals=HERD)
+    shelf, _ = e_obs_text("2016-10-28T00:00:30Z", 300, animals=(("", ""),), seed=1)
+    options = {"name": "herd", "layout": "e-obs", "group": group}
+    worn = read_timed_table(TableOptions(path=str(written(tmp_path, text)), **options))
+    both = written(tmp_path, text + "".join(shelf.splitlines(keepends=True)[1:]), "both.csv")
+    table = read_timed_table(TableOptions(path=str(both), **options))
+    assert table.groups == worn.groups
+    assert (table.values == worn.values).all()
+    assert table.dropped == {"no_animal": 300}
+    assert table.notes == ("both.csv: 300 burst(s) left out as no_animal",)
+
+
+@pytest.mark.parametrize("group", [None, "individual-local-identifier"])
+def test_a_tag_that_stops_is_named_in_a_herd_too(tmp_path, group):
+    rows = e_obs_text("2016-10-28T00:00Z", 400, animals=HERD, every_s=900)[0].splitlines()
+    kept = [row for i, row in enumerate(rows) if not row.endswith(",b") or i < 100]
+    path = written(tmp_path, "\n".join(kept) + "\n")
+    table = read_timed_table(TableOptions(name="herd", path=str(path), layout="e-obs", group=group))
+    assert [note for note in table.notes if "stops" in note] == [
+        "e-obs.csv: 'b' stops at 2016-10-29T00:15:00Z, before the table's end 2016-11-01T03:45:00Z"
+    ]
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
@@ -166,6 +226,8 @@ def test_each_animal_by_itself_where_the_study_asks(tmp_path):
     [
         (lambda t: t.replace("eobs:accelerations-raw", "raw"), "no column 'eobs:accelerations-raw'"),
         (lambda t: t.splitlines()[0] + "\n", "it holds no row"),
+        (lambda t: t.splitlines()[0], "it holds no row"),
+        (lambda t: "", "e-obs.csv: the file is empty"),
         (lambda t: t.replace(",XYZ,", ",,"), "no burst can be read (8 bad_axes)"),
     ],
 )
@@ -176,6 +238,67 @@ def test_an_export_that_is_none_is_refused_in_one_line(tmp_path, change, said):
     assert said in str(caught.value)
     assert "cannot be read further" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_damaged_archive_is_refused_wherever_the_damage_is(tmp_path, pack):
+    whole = pack(e_obs_text("2016-10-28T00:00Z", 400)[0].encode())
+    refused = 0
+    for place in range(12, len(whole), len(whole) // 40):
+        (tmp_path / "packed").write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            read_bursts(tmp_path / "packed")
+        except DataFileError:
+            refused += 1
+    assert refused >= 39
+
+
+def test_an_animal_in_latin_1_is_read_by_its_name(tmp_path):
+    text, _ = e_obs_text("2016-10-28T00:00Z", 8, animals=(("kühe", "cow"), ("b", "cow")))
+    (tmp_path / "e-obs.csv").write_bytes(text.encode("latin-1"))
+    bursts = read_bursts(tmp_path / "e-obs.csv")
+    assert bursts.animals == ("b", "kühe")
+    assert bursts.notes == ("e-obs.csv: not in UTF-8: read as Latin-1",)
+
+
+@pytest.mark.parametrize("change", [
+    lambda t: "\n".join(f'"{"a, b" if i == 0 else 1}",{row}' for i, row in enumerate(t.splitlines())),
+    lambda t: t.replace("\n", "\r"),
+    lambda t: t.replace("\n", "\r\n"),
+    lambda t: "\ufeff" + t,
+])  # fmt: skip
+def test_headers_and_lines_of_other_makes_are_read(tmp_path, change):
+    text, _ = e_obs_text("2016-10-28T00:00Z", 8)
+    (tmp_path / "other.csv").write_bytes(change(text).encode())
+    assert (read_bursts(tmp_path / "other.csv").odba == read_bursts(written(tmp_path, text)).odba).all()
+
+
+@pytest.mark.parametrize("rows", [slice(1, 3), slice(1, None, 2), slice(300, None)])
+def test_times_with_and_without_a_zone_are_refused_as_in_columns(tmp_path, monkeypatch, rows):
+    monkeypatch.setattr(accelerations, "BLOCK_BYTES", 20_000)
+    lines = e_obs_text("2016-10-28T00:00Z", 400)[0].splitlines()
+    lines[rows] = [line.replace(",acceleration,", "+02:00,acceleration,") for line in lines[rows]]
+    with pytest.raises(
+        DataFileError, match=r"mixes times with a zone \('2016.*\+02:00'\) and without \('2016"
+    ) as caught:
+        read_bursts(written(tmp_path, "\n".join(lines)))
+    assert "write all in one way" in str(caught.value)
+
+
+def test_years_that_no_tag_saw_are_bad_times(tmp_path):
+    text, _ = e_obs_text("2016-10-28T00:00Z", 8)
+    rows = text.splitlines()
+    rows[1], rows[2] = rows[1].replace("2016-10-28", "9999-12-31"), rows[2].replace("2016-10-28", "0001-01-01")
+    assert read_bursts(written(tmp_path, "\n".join(rows))).dropped == {"bad_time": 2}
+
+
+def test_an_export_is_checked_by_its_header_alone(tmp_path):
+    text, _ = e_obs_text("2016-10-28T00:00Z", 8)
+    options = {"name": "herd", "layout": "e-obs"}
+    check_table(TableOptions(path=str(written(tmp_path, text)), **options))
+    path = written(tmp_path, text.replace("eobs:accelerations-raw", "raw"), "raw.csv")
+    with pytest.raises(DataFileError, match="no column 'eobs:accelerations-raw'"):
+        check_table(TableOptions(path=str(path), **options))
 
 
 def test_a_cut_archive_is_said_to_be_damaged(tmp_path):

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from seisprobe.catalog import DAY_US, Integers
 from seisprobe.errors import StudyError
 
-__all__ = ["NO_TIME", "Local", "days_before", "read_clock", "told_by_order", "zone_of"]
+__all__ = ["NO_TIME", "Local", "days_before", "read_clock", "told_by_order", "within_years", "zone_of"]
 
 NO_TIME = np.iinfo(np.int64).min
+FIRST_YEAR, LAST_YEAR = 1800, 2200  # beyond them a time is a placeholder, and zones and sums overflow
+MOST_APART = 1.5  # of the typical spacing: rows that go on after the step back as they did before it
 Flags = NDArray[np.bool_]
 
 
@@ -92,36 +94,75 @@ def read_clock(clock: pd.Series, zone: ZoneInfo) -> Local:
     return Local(summer, standard, known & (summer == NO_TIME), known & (summer != standard))
 
 
-def told_by_order(clock: Integers, overlap: Flags, group: Integers) -> Flags | None:
-    """Return which times of the repeated hour are its second pass, None where the order of rows does not tell.
-
-    It tells where the rows of a group, as they stand, go back exactly once within the repeated hour of one night.
-
-    Parameters
-    ----------
-    clock : ndarray of int64, shape (n,)
-        Clock times in microseconds, in the order of the rows.
-    overlap : ndarray of bool, shape (n,)
-        Times that are repeated.
-    group : ndarray of int64, shape (n,)
+def within_years(times: pd.Series) -> pd.Series:
+    """Return times, NaT for those before the year 1800 or after 2200: no instrument was read then.
 
     Examples
     --------
-    >>> hour = 3_600_000_000
-    >>> told_by_order(np.array([2, 2.5, 2, 2.5, 3]) * hour, np.array([True] * 4 + [False]), np.zeros(5)).tolist()
-    [False, False, True, True, False]
-    >>> told_by_order(np.array([2, 2.5, 3]) * hour, np.array([True, True, False]), np.zeros(3)) is None
+    >>> times = pd.Series(pd.to_datetime(["9999-12-31", "2016-10-30"]).as_unit("us"))
+    >>> within_years(times).isna().tolist()
+    [True, False]
+    """
+    return times.where(times.dt.year.between(FIRST_YEAR, LAST_YEAR))
+
+
+def told_by_order(read: Local, group: Integers, content: Integers) -> Flags | None:
+    """Return which times of the repeated hour are their second pass, None where the order of rows does not tell.
+
+    It tells where the rows of a group, as they stand, go back once within the repeated hour of a night (by nothing,
+    where one row an hour shows the same clock twice), and then, from the row before that hour to the row after it,
+    ascend. So do two rows of one pass that are swapped, and a pass that was written twice. Hence the rows after the
+    step must go on as rows do, no more than 1.5 typical spacings after those before it, or show two clock times or
+    more again; and they must not be copies of rows before it.
+
+    Parameters
+    ----------
+    read : Local
+        In the order of the rows.
+    group : ndarray of int64, shape (n,)
+    content : ndarray of int64, shape (n,)
+        The same number for rows that hold the same.
+
+    Examples
+    --------
+    >>> clock = ["01:30", "02:00", "02:30", "02:00", "02:30", "03:00"]
+    >>> read = read_clock(pd.Series(pd.to_datetime([f"2016-10-30 {c}" for c in clock])), ZoneInfo("Europe/Rome"))
+    >>> told_by_order(read, np.zeros(6), np.arange(6)).tolist()
+    [False, False, False, True, True, False]
+    >>> told_by_order(read, np.zeros(6), np.array([0, 1, 2, 1, 2, 3])) is None
     True
     """
-    second = np.zeros(len(clock), dtype=bool)
-    night = clock // DAY_US
-    for key in {*zip(group[overlap].tolist(), night[overlap].tolist(), strict=True)}:
-        rows = np.flatnonzero(overlap & (group == key[0]) & (night == key[1]))
-        back = np.flatnonzero(np.diff(clock[rows]) < 0)
-        if len(back) != 1:
-            return None
-        second[rows[back[0] + 1 :]] = True
+    second = np.zeros(len(group), dtype=bool)
+    for own in np.unique(group[read.overlap]):
+        rows = np.flatnonzero((group == own) & (read.standard != NO_TIME))
+        local = Local(read.summer[rows], read.standard[rows], read.gap[rows], read.overlap[rows])
+        spacing = np.diff(np.unique(local.summer))  # in order, as rows that are swapped are not
+        typical = float(np.median(spacing)) if len(spacing) else 0.0
+        night = local.summer // DAY_US
+        for one in np.unique(night[local.overlap]):
+            passes = _passes(local, np.flatnonzero(local.overlap & (night == one)), content[rows], typical)
+            if passes is None:
+                return None
+            second[rows[passes]] = True
     return second
+
+
+def _passes(read: Local, rows: Integers, content: Integers, typical: float) -> Integers | None:
+    """Return those of the rows of a night that are its second pass, None where it is not told."""
+    back = np.flatnonzero(np.diff(read.summer[rows]) <= 0)
+    if len(back) != 1:
+        return None
+    first, second = np.split(rows, [back[0] + 1])
+    around = np.arange(max(rows[0] - 1, 0), min(rows[-1] + 2, len(content)))
+    times = np.where(read.overlap, read.summer, read.standard)
+    times[second] = read.standard[second]
+    if (np.diff(times[around]) <= 0).any():
+        return None
+    apart = times[second[0]] - times[first[-1]]
+    if apart > MOST_APART * typical and np.isin(read.summer[second], read.summer[first]).sum() < 2:
+        return None
+    copied = np.isin(content[second], content[first]).all() or np.isin(content[first], content[second]).all()
+    return None if copied else second
 
 
 def days_before(times: Integers, days: int, zone: ZoneInfo | None) -> Integers:
