@@ -13,7 +13,7 @@ import pandas as pd
 from seisprobe.catalog import Floats, Integers, select_events, times_us
 from seisprobe.embedding.waves import Waves
 from seisprobe.errors import SeisprobeError
-from seisprobe.etas import PARAMETER_NAMES, EtasFit, EtasParameters, fit_etas, omori_integral, rate
+from seisprobe.etas import PARAMETER_NAMES, EtasFit, EtasParameters, fit_etas, fit_own_share, rate
 from seisprobe.study import Study
 from seisprobe.windows import DAY_US, Place
 
@@ -83,8 +83,9 @@ def fit_places(
 ) -> Rates:
     """Fit temporal ETAS to the events of each place; events before the study are parents only.
 
-    A circle with too few events for a fit takes k, c, p and α from all circles that have enough, the median of their
-    logarithms, and a μ with which its own number of events is expected. Where none has enough there is no rate.
+    A circle with too few events for a fit takes c, p and α from all circles that have enough, the median of their
+    logarithms, and μ and k from its own events (`seisprobe.etas.fit_own_share`). Where none has enough there is no
+    rate.
 
     Parameters
     ----------
@@ -115,7 +116,7 @@ def fit_places(
     if not fits:
         return Rates(why_none=why)
     shape = _typical([fit.parameters for fit in fits.values()])
-    borrowed = {name: _with_own_background(shape, days, magnitudes, end) for name, days, magnitudes in poor}
+    borrowed = {name: fit_own_share(shape, days, magnitudes, 0.0, end) for name, days, magnitudes in poor}
     if borrowed:
         log.info("etas: %d of %d places have too few events for a fit of their own", len(borrowed), len(places))
     found = {name: fit.parameters for name, fit in fits.items()} | borrowed
@@ -127,18 +128,6 @@ def _typical(parameters: Sequence[EtasParameters]) -> EtasParameters:
     table = np.log([[getattr(p, name) for name in PARAMETER_NAMES] for p in parameters])
     values = dict(zip(PARAMETER_NAMES, np.exp(np.median(table, axis=0)).tolist(), strict=True))
     return replace(parameters[0], **values)
-
-
-def _with_own_background(shape: EtasParameters, days: Floats, magnitudes: Floats, end_days: float) -> EtasParameters:
-    """Return parameters with the μ that leaves, with the aftershocks of all events, as many events as there are.
-
-    Half an event is the least: a place without any is quiet, not impossible.
-    """
-    since = np.maximum(0.0, end_days - days), np.maximum(0.0, -days)
-    mass = omori_integral(since[0], shape.c_days, shape.p) - omori_integral(since[1], shape.c_days, shape.p)
-    triggered = float((shape.k * np.exp(shape.alpha * (magnitudes - shape.mc)) * mass).sum())
-    targets = int(((days > 0) & (days <= end_days)).sum())
-    return replace(shape, mu_per_day=max(targets - triggered, 0.5) / end_days)
 
 
 def intensity(setting: Setting, place: Place, times: Integers) -> Floats:

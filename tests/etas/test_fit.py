@@ -13,6 +13,7 @@ from seisprobe.etas import (
     FitOptions,
     branching_ratio,
     fit_etas,
+    fit_own_share,
     log_likelihood,
     log_likelihood_gradient,
     observe,
@@ -317,3 +318,29 @@ def test_by_default_b_is_that_of_the_targets_and_the_largest_magnitude_is_seven_
     sizes = world.magnitudes.copy()
     sizes[np.argmax(sizes)] = 8.0
     assert fit_etas(world.times_days, sizes, 2.0, 0.0, 400.0, options=FitOptions(starts=1)).max_magnitude == 8.5
+
+
+def test_mu_and_k_of_a_small_catalog_are_those_of_a_fit_with_the_rest_held(world):
+    held = {"alpha": TRUTH.alpha, "c_days": TRUTH.c_days, "p": TRUTH.p}
+    fit = fit_etas(world.times_days, world.magnitudes, 2.0, 0.0, 400.0, fixed=held, options=KNOWN)
+    found = fit_own_share(TRUTH, world.times_days, world.magnitudes, 0.0, 400.0)
+    assert found.mu_per_day == pytest.approx(fit.parameters.mu_per_day, rel=5e-3)  # half an event more is expected
+    assert found.k == pytest.approx(fit.parameters.k, rel=5e-3)
+
+
+@pytest.mark.parametrize("productivity", [0.1, 1.0])
+def test_the_productivity_of_small_catalogs_is_their_own_not_that_of_the_places_it_is_borrowed_from(productivity):
+    """The number of triggered events that 100 places expect is the number that they hold, whatever their true K."""
+    truth = replace(TRUTH, mu_per_day=0.01, k=TRUTH.k * productivity)
+    expected = observed = 0.0
+    for seed in range(100):
+        made = make_world(seed, 3000.0, truth)
+        found = fit_own_share(TRUTH, made.times_days, made.magnitudes, 0.0, 3000.0)
+        expected += 3000.0 * (found.mu_per_day - truth.mu_per_day)
+        observed += 1.0
+    assert abs(expected / observed) < 1.5  # of 30 background events a place
+
+
+def test_a_place_without_events_is_quiet_and_not_impossible():
+    nothing = np.empty(0)
+    assert fit_own_share(TRUTH, nothing, nothing, 0.0, 100.0) == replace(TRUTH, mu_per_day=0.005, k=0.0)

@@ -16,7 +16,7 @@ from seisprobe.etas.model import PARAMETER_NAMES, EtasParameters, branching_rati
 from seisprobe.etas.residuals import Residuals, residuals
 from seisprobe.etas.search import BRANCHING_LIMITS, STARTS, Maximum, Space, branching_error, maximise
 
-__all__ = ["EVENTS_PER_PARAMETER", "EtasFit", "FitOptions", "fit_etas"]
+__all__ = ["EVENTS_PER_PARAMETER", "EtasFit", "FitOptions", "fit_etas", "fit_own_share"]
 
 Floats = NDArray[np.float64]
 
@@ -160,6 +160,51 @@ def fit_etas(
     maximum = maximise(Likelihood(seen), space, options.starts, curvature=options.standard_errors)
     fit = _describe(maximum, space, seen, law, (start_days, end_days))
     return replace(fit, notes=tuple(_notes(fit, seen, space, maximum)))
+
+
+def fit_own_share(
+    shape: EtasParameters, times_days: Floats, magnitudes: Floats, start_days: float, end_days: float
+) -> EtasParameters:
+    """Fit mu and K to a catalog too small for a fit of its own, with alpha, c and p held (maximum likelihood).
+
+    At the maximum mu T + K A = n: as many events are expected as there are. What is left to find is the triggered share
+    s of them, in which the log-likelihood is concave: sum over targets of ln((1 - s) / T + s S_i / A), T the observed
+    time, S_i and A the rate and the number of triggered events for K = 1. Half a background event is the least.
+
+    Parameters
+    ----------
+    shape : EtasParameters
+        Of like places.
+    times_days, magnitudes : ndarray, shape (n,)
+        Events; those at or before `start_days` trigger but are no targets.
+    start_days, end_days : float
+
+    Returns
+    -------
+    EtasParameters
+
+    Examples
+    --------
+    >>> shape = EtasParameters(1.0, 0.02, 1.5, 0.01, 1.2, mc=2.0)
+    >>> alone = fit_own_share(shape, np.array([3.0, 50.0, 90.0]), np.array([2.5, 2.1, 2.2]), 0.0, 100.0)
+    >>> alone.mu_per_day, alone.k  # far apart, they trigger nothing
+    (0.035, 0.0)
+    """
+    from scipy.optimize import brentq
+
+    seen = observe(times_days, magnitudes, shape.mc, start_days, end_days)
+    at_targets, expected = Likelihood(seen).triggering(shape)
+    n, days = len(seen.targets) + 0.5, seen.observed_days
+    if expected <= 0:
+        return replace(shape, mu_per_day=n / days, k=0.0)
+    gain = at_targets / expected - 1 / days
+
+    def slope(share: float) -> float:
+        return float((gain / (1 / days + share * gain)).sum() - 0.5 / (1 - share))
+
+    most = 1 - 1e-9
+    share = float(brentq(slope, 0.0, most)) if slope(0.0) > 0 > slope(most) else 0.0
+    return replace(shape, mu_per_day=(1 - share) * n / days, k=share * n / expected)
 
 
 def _describe(

@@ -228,6 +228,14 @@ class Likelihood:
         self._days = edges[edge] - times[self._parent]
         self._sign = sign[edge]
 
+    def triggering(self, parameters: EtasParameters) -> tuple[Floats, float]:
+        """Return what all events trigger for K = 1: the rate at each target, and the number expected in all."""
+        seen = self.observations
+        weight = np.exp(parameters.alpha * seen.excess)
+        sums = _kernel_sums(self._rows, seen.times_days, weight, seen.excess, parameters.c_days, parameters.p)
+        expected = self._sign * omori_integral(self._days, parameters.c_days, parameters.p)
+        return sums[:, 0], float(weight[self._parent] @ expected)
+
     def __call__(self, parameters: EtasParameters) -> tuple[float, Floats]:
         """Return the value and the gradient by log-parameters."""
         seen, given = self.observations, parameters
