@@ -154,8 +154,8 @@ def test_a_second_run_does_nothing_and_a_fresh_one_gives_the_same_bytes(seen: Pa
 
 def test_with_the_whole_record_joint_shifts_have_a_p(tmp_path: Path) -> None:
     world = Seen(
-        days=26.0, shocks=(("Alfa", 8.3, 6.0), ("Beta", 18.1, 5.8)), modalities=("catalog", "amplitude"),
-        windows={"hours": [2], "step_h": 12, "embargo_h": 2}, segments={"whole_record": True}, per_window=4,
+        days=5.0, shocks=(("Alfa", 1.4, 6.0), ("Beta", 3.6, 5.8)), modalities=("catalog", "amplitude"),
+        windows={"hours": [2], "embargo_h": 2}, segments={"whole_record": True}, per_window=4, piece_h=2.0,
     )  # fmt: skip
     path = world.write(tmp_path / "user", "sds:../held")
     world.write_archive(tmp_path / "user", tmp_path / "held")

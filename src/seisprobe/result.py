@@ -19,7 +19,7 @@ from seisprobe.etas import EtasFit
 from seisprobe.evaluation.cells import Cell
 from seisprobe.evaluation.judgement import Evaluation
 from seisprobe.evaluation.splits import SAFE
-from seisprobe.evaluation.verdict import post_event_needed
+from seisprobe.evaluation.verdict import as_good, post_event_needed
 from seisprobe.mainshocks import block_sizes, how_chosen, unlisted_events
 from seisprobe.planning import modalities_of
 from seisprobe.study import Study, study_fingerprint
@@ -27,6 +27,7 @@ from seisprobe.study import Study, study_fingerprint
 __all__ = ["SCHEMA", "result_of"]
 
 SCHEMA = 1
+LEAST_CONTROLLED = 0.8  # of the cell's mainshocks
 DAY_NIGHT = 0.6  # vectors that cannot tell day from night see little
 
 
@@ -254,14 +255,18 @@ def _holds_null(value: Any) -> bool:
 
 
 def _controls(study: Study, evaluation: Evaluation, primary: Cell) -> list[dict[str, Any]]:
-    """Return the controls of the primary cell; one passes unless it is as good as the cell and significant."""
+    """Return the controls of the primary cell; one passes unless it is as good as the cell and significant.
+
+    One that lacks more than a fifth of the cell's mainshocks neither passes nor fails.
+    """
     rows = []
     for name, control in sorted(evaluation.controls[evaluation.primary].items()):
         assert control.auc is not None
         assert control.p_pseudo is not None
-        as_good = primary.auc is not None and control.auc >= primary.auc - 0.05
-        passed = not (control.p_pseudo <= study.evaluation.alpha and as_good)
-        rows.append({"name": name, "auc": control.auc, "p": control.p_pseudo, "passed": passed})
+        k_used = int(control.used.sum())
+        failed = primary.auc is not None and as_good(control.auc, control.p_pseudo, primary.auc, study.evaluation.alpha)
+        passed = None if k_used < LEAST_CONTROLLED * int(primary.used.sum()) and not failed else not failed
+        rows.append({"name": name, "auc": control.auc, "p": control.p_pseudo, "passed": passed, "k_used": k_used})
     post = evaluation.post_event_auc
     needed = post_event_needed(len({int(b) for b in evaluation.primary_cell.blocks}))
     rows.append({"name": "post_event", "auc": post, "p": None, "passed": None if post is None else post > needed})

@@ -126,3 +126,14 @@ def test_one_bad_station_of_three_is_seen_by_the_state_of_each():
     assert p[True][1] > 0.05  # the median over stations does not see it
     assert p[True][2] == pytest.approx(1.0, abs=0.01)
     assert p[False][0] > 0.05
+
+
+@pytest.mark.parametrize("step", [3, 12, 24])
+def test_the_clock_knows_every_hour_of_the_day_where_candidates_are_hours_apart(step):
+    grid, ranked, weights = a_world(1, n=24 * 40)
+    coarse = slice(0, None, step)
+    few = replace(grid, ends=grid.ends[coarse], candidate_rows=grid.candidate_rows[:, coarse],
+                  candidate=grid.candidate[:, coarse], weights={"b": weights[:, coarse]})  # fmt: skip
+    thinned = replace(ranked, candidates=ranked.candidates[:, :, coarse])
+    anywhen = replace(few, positive_ends=grid.ends[[5, 318, 700]] + HOUR // 3)
+    assert np.isfinite(clock_scores(anywhen, thinned, "b").positives).all()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ class Seen:
     """A small study of waveforms.
 
     `change` takes a station, times (UTC microseconds, shape (n,)) and the three components' samples, (3, n); a sample
-    that it makes NaN is not recorded.
+    that it makes NaN is not recorded. Longer stretches than `piece_h` are made in pieces.
     """
 
     seed: int = 0
@@ -54,6 +54,7 @@ class Seen:
     shocks: tuple[tuple[str, float, float], ...] = SHOCKS
     per_day: float = 3.0
     change: Change = unchanged
+    piece_h: float = 1e6
 
     @property
     def world(self) -> World:
@@ -97,7 +98,7 @@ class Seen:
         told = Stream()
         for station, place in PLACES.items():
             whole = Stream()
-            for number, (begin, end) in enumerate(_spans(rows)):
+            for number, (begin, end) in enumerate(_pieces(_spans(rows), self.piece_h)):
                 whole += self._record(station, place, events, begin, end, number)
             write_sds(root, whole)
             told += Stream({trace.id: trace for trace in reversed(whole)}.values()).sort()
@@ -137,6 +138,13 @@ def _recorded(samples: np.ndarray) -> list[tuple[int, int]]:
     there = np.concatenate([[False], np.isfinite(samples), [False]])
     edges = np.flatnonzero(there[1:] != there[:-1]).tolist()
     return list(zip(edges[::2], edges[1::2], strict=True))
+
+
+def _pieces(spans: Iterable[tuple[int, int]], hours: float) -> Iterator[tuple[int, int]]:
+    """Yield spans cut into pieces: each event costs as much as the piece that it falls into is long."""
+    for begin, end in spans:
+        step = round(min(hours * 3.6e9, end - begin))
+        yield from ((a, min(a + step, end)) for a in range(begin, end, step))
 
 
 def _spans(rows: pd.DataFrame) -> Iterator[tuple[int, int]]:

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from seisprobe.backgrounds import near_hour, weekend
+from seisprobe.backgrounds import weekend
 from seisprobe.catalog import Floats, Integers
 from seisprobe.evaluation.cells import Cell, Nulls, rank_cell
 from seisprobe.evaluation.grid import Grid, Ranked, Scores
@@ -98,6 +98,8 @@ def _strongest(cells: Sequence[Cell], alpha: float) -> Cell:
 def clock_scores(grid: Grid, ranked: Ranked, background: str) -> Scores:
     """Return, for each window, the mean percentile of background windows of the same UTC hour ± 1 and weekday class.
 
+    Where candidates are more than two hours apart, the hours reach half as far as they are: no time of day is without.
+
     Parameters
     ----------
     grid : Grid
@@ -110,7 +112,9 @@ def clock_scores(grid: Grid, ranked: Ranked, background: str) -> Scores:
     Scores
         Shape of `ranked`; NaN where no background window has that time.
     """
-    near = np.stack([near_hour(np.arange(24) * HOUR_US, hour * HOUR_US) for hour in range(24)])
+    step = int(np.diff(grid.ends).min(initial=DAY_US)) if len(grid.ends) > 1 else HOUR_US
+    apart = np.abs(np.arange(24)[:, None] - np.arange(24))
+    near = np.minimum(apart, 24 - apart) <= max(1, -(-step // (2 * HOUR_US)))
 
     def slot_of(times: Integers) -> tuple[Integers, Integers]:
         """Whole hours for positives as for candidates: with minutes, a positive would average two hours, not three."""
