@@ -152,7 +152,9 @@ def test_every_figure_is_recounted_from_the_cells_own_draws(three):
         assert by_name[i].delta_auc == pytest.approx(v["a+b"] - v[other], abs=1e-12)
         assert by_name[i].auc_without == pytest.approx(v[other], abs=1e-12)
         assert by_name[i].p == one_sided_p(v["a+b"] - v[other], null)
-        assert by_name[i].word == adds_word(by_name[i].p, float(np.quantile(null, 0.95)), float(null.std()), 0.05)
+        p_all = one_sided_p(v["a+b"], n["a+b"])
+        spread = float(np.quantile(null, 0.95)), float(null.std())
+        assert by_name[i].word == adds_word(by_name[i].p_adjusted, p_all, *spread, 0.05)
         share_null = ((n[i] - 0.5) + (n["a+b"] - n[other])) / 2
         assert shares[i].share == pytest.approx(((v[i] - 0.5) + (v["a+b"] - v[other])) / 2, abs=1e-12)
         assert shares[i].p == one_sided_p(shares[i].share, share_null)

@@ -57,7 +57,8 @@ CASES = [
     (6, "DETECTED", replace(MANY, u=(0.4, 0.8, 0.95, 0.95, 0.9, 0.8)), "6 independent blocks"),
     (6, "DETECTED", replace(TENS, post_event_auc=0.8), "12 independent blocks"),
     (7, "EXPLAINED BY CLUSTERING", replace(NOTHING, uniform=(0.8, 0.05)), "any time"),
-    (7, "EXPLAINED BY CLUSTERING", replace(NOTHING, uniform=(0.8, 0.05), p=0.975), "below what chance makes it"),
+    (7, "INCONCLUSIVE", replace(NOTHING, uniform=(0.8, 0.05), p=0.99, own_p=0.975), "below what chance makes it"),
+    (7, "EXPLAINED BY CLUSTERING", replace(NOTHING, uniform=(0.8, 0.05), p=0.99, own_p=0.97), "against any time"),
     (8, "NOT DETECTED", replace(NOTHING, detectable=0.75), "0.75"),
     (8, "NOT DETECTED", replace(NOTHING, detectable=0.70, uniform=None), "0.70"),
     (8, "NOT DETECTED", replace(NOTHING, detectable=0.70, headline="uniform", uniform=(0.55, 0.4)), "0.70"),
@@ -157,6 +158,7 @@ def test_the_number_of_blocks_is_the_protocols():
 
 
 def test_adds_says_no_only_with_power():
-    assert adds_word(0.05, 9.0, 9.0, 0.05) == "ADDS"
-    assert adds_word(0.06, 0.05, 0.05, 0.05) == "DOES NOT ADD"
-    assert adds_word(0.06, 0.05, 0.06, 0.05) == "CANNOT SAY"
+    assert adds_word(0.05, 0.05, 9.0, 9.0, 0.05) == "ADDS"
+    assert adds_word(0.05, 0.06, 9.0, 9.0, 0.05) == "CANNOT SAY"  # above the other, but not above chance
+    assert adds_word(0.06, 0.01, 0.05, 0.05, 0.05) == "DOES NOT ADD"
+    assert adds_word(0.06, 0.01, 0.05, 0.06, 0.05) == "CANNOT SAY"

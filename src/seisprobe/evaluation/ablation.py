@@ -70,13 +70,18 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Conditional:
-    """What is left of one modality when all others are regressed out of it."""
+    """What is left of one modality when all others are regressed out of it.
+
+    `suppressed`: that is significant though nothing is lost without it. It may then be a change of the others, seen
+    through what they share with it: b − β a carries −β times what changed in a.
+    """
 
     modality: str
     auc: float | None
     p: float | None
     p_adjusted: float | None
     why_null: Mapping[str, str]
+    suppressed: bool = False
 
 
 @dataclass(frozen=True)
@@ -371,16 +376,19 @@ def _judged(empty: Ablation, figures: _Figures, alpha: float) -> Ablation:
     deltas = _tests("delta", names, delta, delta_null)
     lefts = _tests("left", list(figures.left), list(figures.left.values()), figures.left_nulls)
     p = _with_p([*deltas, *lefts, *_tests("share", names, share, share_null)])
+    own_p = _p(float(values[full]), nulls[full])
     return replace(
         empty,
         tests=len(p),
         leave_one_out=tuple(
             LeftOut(name, float(values[without[i]]), float(values[full]), float(delta[i]), *p["delta", name],
-                    word=_word(p["delta", name][0], delta_null[i], alpha))
+                    word=_word(p["delta", name][1], own_p, delta_null[i], alpha))
             for i, name in enumerate(names)
         ),
         conditional=tuple(
-            Conditional(name, figures.left[name], *p["left", name], {}) if name in figures.left
+            Conditional(name, figures.left[name], *p["left", name], {},
+                        _below(p["left", name][1], alpha) and not _below(p["delta", name][1], alpha))
+            if name in figures.left
             else Conditional(name, None, None, None, dict.fromkeys(("auc", "p", "p_adjusted"), NOTHING_LEFT))
             for name in names
         ),
@@ -405,6 +413,10 @@ def _with_p(tests: Sequence[_Test]) -> dict[tuple[str, str], tuple[float | None,
     return {key: (_p(observed, null), p) for (key, observed, null), p in zip(tests, adjusted, strict=True)}
 
 
+def _below(p: float | None, alpha: float) -> bool:
+    return p is not None and p <= alpha
+
+
 def _band(null: Floats) -> tuple[float, float] | None:
     """Return the interval in which 95% of a null lies."""
     if not len(null):
@@ -413,10 +425,11 @@ def _band(null: Floats) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-def _word(p: float | None, null: Floats, alpha: float) -> str:
-    if p is None:
+def _word(p: float | None, own_p: float | None, null: Floats, alpha: float) -> str:
+    """Return whether a modality adds: by the p of what is lost without it, among all, and the p of all together."""
+    if p is None or own_p is None:
         return "CANNOT SAY"
-    return adds_word(p, float(np.quantile(null, 0.95)), float(null.std()), alpha)
+    return adds_word(p, own_p, float(np.quantile(null, 0.95)), float(null.std()), alpha)
 
 
 def shapley_shares(values: Floats) -> Floats:

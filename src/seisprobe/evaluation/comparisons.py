@@ -80,8 +80,8 @@ def _difference(study: Study, a: Cell, others: Sequence[Cell], name: str) -> Com
         null = null_auc(a.drawn, both) - _mean([null_auc(d, both) for d in drawn])
         null = null[np.isfinite(null)]
     if null is not None and len(null):
-        p = one_sided_p(delta, null)
-        word = adds_word(p, float(np.quantile(null, 0.95)), float(null.std()), study.evaluation.alpha)
+        p, own_p = one_sided_p(delta, null), 1.0 if a.p_pseudo is None else a.p_pseudo
+        word = adds_word(p, own_p, float(np.quantile(null, 0.95)), float(null.std()), study.evaluation.alpha)
     return Comparison(a.modality, name, a.score, a.hours, a.background, delta, p, word)
 
 

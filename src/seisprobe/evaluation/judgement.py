@@ -377,4 +377,5 @@ def _evidence(judging: _Judging, cell: Cell, controls: Mapping[str, Cell]) -> Ev
         claims=_claims(judging.tables.modalities[cell.modality], cell.modality),
         caveats=judging.tables.caveats if judging.headline == "etas" else (),
         catalog=judging.study.catalog is not None,
+        own_p=cell.p_pseudo,
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from seisprobe.evaluation.power import critical_auc, detectable_auc
 
-__all__ = ["WORDS", "Evidence", "Verdict", "adds_word", "block_count_needed", "judge", "post_event_needed"]
+__all__ = ["WORDS", "Evidence", "Verdict", "adds_word", "as_good", "block_count_needed", "judge", "post_event_needed"]
 
 DETECTED = "DETECTED"
 SUGGESTIVE = "SUGGESTIVE"
@@ -20,12 +20,12 @@ NOT_DETECTED = "NOT DETECTED"
 INCONCLUSIVE = "INCONCLUSIVE"
 WORDS = (DETECTED, SUGGESTIVE, CONFOUNDED, CLUSTERING, NOT_DETECTED, INCONCLUSIVE)
 FEW_BLOCKS = 5
-CONTROL_MARGIN = 0.05
+CONTROL_MARGIN, CHANCE = 0.05, 0.5
 DETECTABLE_DIFFERENCE = 0.1
 MOST_BLOCKS = 100
 
 
-TOO_LOW = "the AUC lies below what chance makes it: the ETAS rate expects more than came, it is not that of this record"
+TOO_LOW = "that lies below what chance makes it, so the ETAS rate is not that of this record"
 POST_EVENT, POST_EVENT_ALPHA, MANY_BLOCKS = 0.9, 0.001, 10
 
 
@@ -66,6 +66,8 @@ class Evidence:
         Said with every word, last.
     catalog : bool
         Whether the study has one: without events nothing is known of clustering.
+    own_p : float, optional
+        p_pseudo, adjusted or not: an AUC far below chance says that the ETAS rate is wrong.
     """
 
     auc: float | None
@@ -86,6 +88,7 @@ class Evidence:
     claims: tuple[str, ...] = ()
     caveats: tuple[str, ...] = ()
     catalog: bool = True
+    own_p: float | None = None
 
 
 @dataclass(frozen=True)
@@ -107,13 +110,12 @@ def judge(evidence: Evidence) -> Verdict:
     """
     verdict = _first_rule(evidence)
     claims = evidence.claims if verdict.word in (DETECTED, SUGGESTIVE) else ()
-    low = (TOO_LOW,) if verdict.rule >= 7 and evidence.headline == "etas" and _below_chance(evidence) else ()
-    return Verdict(verdict.word, verdict.rule, "; ".join([verdict.why, *claims, *low, *evidence.caveats]))
+    return Verdict(verdict.word, verdict.rule, "; ".join([verdict.why, *claims, *evidence.caveats]))
 
 
 def _below_chance(e: Evidence) -> bool:
-    """Return whether the AUC is as far below its null as one in twenty is on either side."""
-    return e.p is not None and e.p >= 1.0 - e.alpha / 2
+    """Return whether the AUC is as far below its own null as one in twenty is on either side."""
+    return e.own_p is not None and e.own_p >= 1.0 - e.alpha / 2
 
 
 def _first_rule(e: Evidence) -> Verdict:
@@ -181,8 +183,18 @@ def _significant(e: Evidence, auc: float, p: float) -> Verdict:
 def _as_good(e: Evidence, name: str, auc: float) -> bool:
     if name not in e.controls:
         return False
-    control_auc, control_p = e.controls[name]
-    return control_p <= e.alpha and control_auc >= auc - CONTROL_MARGIN
+    return as_good(*e.controls[name], auc, e.alpha)
+
+
+def as_good(control_auc: float, control_p: float, auc: float, alpha: float) -> bool:
+    """Return whether a control is significant, above chance, and hardly below the cell that it stands beside.
+
+    Examples
+    --------
+    >>> as_good(0.6, 0.01, 0.62, 0.05), as_good(0.499, 0.01, 0.52, 0.05)
+    (True, False)
+    """
+    return control_p <= alpha and control_auc > CHANCE and control_auc >= auc - CONTROL_MARGIN
 
 
 def _single_piece(e: Evidence) -> str:
@@ -212,6 +224,8 @@ def _single_piece(e: Evidence) -> str:
 
 def _not_significant(e: Evidence, auc: float, p: float) -> Verdict:
     seen = f"p = {p:.3g}"
+    if e.headline == "etas" and _below_chance(e):
+        return Verdict(INCONCLUSIVE, 7, f"AUC {auc:.2f} ({seen}) against times of the same ETAS rate: {TOO_LOW}")
     if e.headline == "etas" and e.uniform is not None:
         uniform_auc, uniform_p = e.uniform
         if uniform_p <= e.alpha and uniform_auc > auc:
@@ -259,17 +273,18 @@ def _detectable(blocks: int, alpha: float) -> float:
     return detectable_auc(sizes, critical_auc(sizes, alpha))
 
 
-def adds_word(p: float, null_quantile: float, null_sd: float, alpha: float) -> str:
+def adds_word(p: float, own_p: float, null_quantile: float, null_sd: float, alpha: float) -> str:
     """Return whether one modality adds to another: ADDS, DOES NOT ADD, or CANNOT SAY.
 
-    The detectable ΔAUC is the 95% quantile of its null plus 0.84 of its standard deviation; it must be 0.1 or less
-    before "does not" may be said.
+    What is not above chance itself (`own_p`) adds nothing, however far below chance the other lies. The detectable
+    ΔAUC is the 95% quantile of its null plus 0.84 of its standard deviation; it must be 0.1 or less before "does not"
+    may be said.
 
     Examples
     --------
-    >>> adds_word(0.5, 0.3, 0.2, 0.05)
-    'CANNOT SAY'
+    >>> adds_word(0.01, 0.02, 0.3, 0.2, 0.05), adds_word(0.01, 0.5, 0.3, 0.2, 0.05), adds_word(0.5, 0.5, 0.3, 0.2, 0.05)
+    ('ADDS', 'CANNOT SAY', 'CANNOT SAY')
     """
     if p <= alpha:
-        return "ADDS"
+        return "ADDS" if own_p <= alpha else "CANNOT SAY"
     return "DOES NOT ADD" if null_quantile + 0.84 * null_sd <= DETECTABLE_DIFFERENCE else "CANNOT SAY"

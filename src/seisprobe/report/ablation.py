@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,7 +77,7 @@ def ablation_section(result: Mapping[str, Any]) -> AblationSection | None:
     return AblationSection(
         lead=_lead(made, why),
         why=why,
-        lines=() if why else tuple(_line(made, row) for row in made.get("leave_one_out") or []),
+        lines=() if why else (*(_line(made, row) for row in made.get("leave_one_out") or []), *_suppressed(made)),
         picture=_picture(made) if not why and made.get("shapley") else None,
         contributions=make_table("What each modality contributes", CONTRIBUTIONS, records),
         subsets=make_table("Every subset of the modalities, by novelty", SUBSETS, subsets),
@@ -120,6 +120,14 @@ def _line(made: Mapping[str, Any], row: Mapping[str, Any]) -> str:
         f"{others}: AUC {auc_text(row['auc_without'])}; with {row.get('modality')}: AUC {auc_text(row['auc'])}"
         f" (ΔAUC {signed_text(row['delta_auc'])}, {p}): {row.get('word')}"
     )
+
+
+def _suppressed(made: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what must be said of a modality that is significant beyond the others though nothing is lost without it."""
+    for row in made.get("conditional") or []:
+        if row.get("suppressed"):
+            beyond = f"{row['modality']} beyond the others (AUC {auc_text(row['auc'])})"
+            yield f"{beyond} may be the others' change, seen through what they share: nothing is lost without it"
 
 
 def _records(made: Mapping[str, Any]) -> list[dict[str, Any]]:
