@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from seisprobe.evaluation.nulls import (
     shifted_auc,
 )
 from seisprobe.evaluation.scores import delong, percentiles
+from seisprobe.evaluation.shared_draws import _aftermath
 from support.worlds import ar1
 
 HOUR = 3_600_000_000
@@ -350,3 +352,13 @@ def test_a_station_without_any_score_has_no_percentile_and_hides_no_other():
     both = drawn_percentiles(scores, np.ones((1, 50)), draws, np.arange(-2, 3))
     one = drawn_percentiles(scores_of(candidates[1:], scores.positives[1:]), np.ones((1, 50)), draws, np.arange(-2, 3))
     np.testing.assert_array_equal(both, one)
+
+
+def test_further_members_of_a_block_follow_mainshocks_on_their_own_ground():
+    grid = grid_of(40, [5, 20, 30], np.ones((3, 40)), places=3)
+    elsewhere = replace(grid, near=np.eye(3, dtype=bool) | np.eye(3, k=-1, dtype=bool) | np.eye(3, k=1, dtype=bool))
+    after = {k: set(range(p + 3, p + 9)) for k, p in enumerate((5, 20, 30))}  # more than 2 h, at most 8 h later
+    found = _aftermath(elsewhere, 2 * HOUR, 8 * HOUR)
+    for k, near in ((0, [1]), (1, [0, 2]), (2, [1])):
+        own = set(range((5, 20, 30)[k] + 1, (5, 20, 30)[k] + 9))
+        assert set(np.flatnonzero(found[k])) == set().union(*(after[j] for j in near)) - own

@@ -39,10 +39,10 @@ def split_of(world, split):
     return np.arange(n) * HOUR, times, np.array([b for _, b in positives]), apart * HOUR, split
 
 
-@given(worlds, st.sampled_from([leave_one_block_out, forward_chaining]))
-def test_nothing_trains_within_l_and_e_of_what_is_held_out(world, split):
+@given(worlds, st.sampled_from([leave_one_block_out, forward_chaining]), st.sampled_from([0, 30 * HOUR]))
+def test_nothing_trains_within_l_and_e_of_what_is_held_out(world, split, least):
     ends, times, blocks, apart, split = split_of(world, split)
-    for fold in split(ends, times, blocks, apart, RNG):
+    for fold in split(ends, times, blocks, apart, RNG, least):
         held = np.concatenate([ends[fold.test], times[fold.test_positive]])
         for trained in (ends[fold.train], times[fold.train_positive]):
             if len(trained) and fold.test.any():
@@ -144,3 +144,14 @@ def test_on_noise_of_1152_columns_only_the_shuffled_split_finds_something(memory
     apart = [noise_auc(leave_one_block_out, 24, seed, memory_h=(memory_h, memory_h)) for seed in range(200)]
     assert 0.86 <= np.mean(shuffled) <= 0.95
     assert np.mean(apart) == pytest.approx(0.49, abs=0.04)  # a standard error is 0.011
+
+
+def test_a_span_reaches_as_far_as_asked_for_however_soon_the_next_positive_comes():
+    ends, times = np.arange(100) * HOUR, np.array([40, 43]) * HOUR
+    tested = {
+        least: [np.flatnonzero(f.test) for f in leave_one_block_out(ends, times, np.array([1, 2]), 0, RNG, least)]
+        for least in (0, 20 * HOUR)
+    }
+    assert tested[0][1].min() == 42
+    assert tested[20 * HOUR][1].min() == 23
+    assert tested[20 * HOUR][0].max() == 60

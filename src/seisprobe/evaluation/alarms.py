@@ -64,7 +64,7 @@ def alarm_figures(
     recall : float
         Share of mainshocks to alarm before; fewer than five must all be.
     length_h, record_h : float
-        Length of a window and of the record, hours.
+        Length of a window and of the record, hours; of several places each has a record, and the same mass.
     """
     k = len(u)
     m = k if k < 5 else int(np.ceil(recall * k - 1e-9))
@@ -72,7 +72,9 @@ def alarm_figures(
     reached = float(np.mean(u >= threshold))
     counted = (weights > 0) & np.isfinite(background)
     alarmed = counted & (background >= threshold)
-    fpr = float(weights[alarmed].sum() / weights[counted].sum())
+    mass = np.where(counted, weights, 0.0).sum(axis=1)
+    alarmed_mass = np.where(alarmed, weights, 0.0).sum(axis=1)
+    fpr = float(np.mean(alarmed_mass[mass > 0] / mass[mass > 0]))
     prevalence = min(1.0, k * length_h / record_h)
     fraction = prevalence * reached + (1 - prevalence) * fpr
     step = int(ends[1] - ends[0]) if len(ends) > 1 else 1

@@ -306,7 +306,7 @@ def auc_interval(study: Study, u: Floats, blocks: Integers) -> tuple[float, floa
 
 
 def _alarm(study: Study, grid: Grid, u: Floats, candidates: Floats, weights: Floats) -> Alarm:
-    record_h = (study.study.end - study.study.start).total_seconds() / 3600
+    record_h = (study.study.end - study.study.start).total_seconds() / 3600 * len(grid.candidate_rows)
     owners = max(len(candidates), len(weights))
     shape = (owners, len(grid.ends))
     return alarm_figures(

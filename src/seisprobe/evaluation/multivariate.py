@@ -27,7 +27,7 @@ from seisprobe.evaluation.nulls import one_sided_p
 from seisprobe.evaluation.reliability import LEAST_POSITIVES, calibration_of
 from seisprobe.evaluation.splits import Split
 from seisprobe.study import Study
-from seisprobe.windows import HOUR_US, window_length_h
+from seisprobe.windows import DAY_US, HOUR_US, window_length_h
 
 __all__ = ["FEW_BLOCKS", "ManyColumns", "columns_at", "logistic_cell", "novelty_features", "shared_stations"]
 
@@ -149,7 +149,8 @@ def logistic_cell(
     if why:
         return empty_cell(grid, *labels, background, why, family=False)
     apart_us = round((window_length_h(study, grid.layout, grid.hours) + study.windows.embargo_h) * HOUR_US)
-    trial = _Trial(grid, pairs, designs, split, apart_us, study.study.seed)
+    least_us = round(study.windows.block_days * DAY_US) if len(grid.candidate_rows) > 1 else 0
+    trial = _Trial(grid, pairs, designs, split, apart_us, least_us, study.study.seed)
     use = f"{labels[1]} {labels[0]} {grid.layout} {grid.hours:g} {background}"
     weights = grid.weights[background]
     held = trial.run(grid.positive_ends, [d.positives for d in designs], pairs.weights(weights), use)
@@ -254,6 +255,7 @@ class _Trial:
     designs: Sequence[_Design]
     split: Split
     apart_us: int
+    least_us: int
     seed: int
 
     def run(self, times: Integers, positives: Sequence[Floats], weights: Floats, use: str) -> list[Held]:
@@ -263,7 +265,7 @@ class _Trial:
         ends = self.grid.ends[self.pairs.index] if region else self.grid.ends
         held = []
         for design, own in zip(self.designs, positives, strict=True):
-            folds = self.split(ends, times, self.grid.blocks, self.apart_us, rng)
+            folds = self.split(ends, times, self.grid.blocks, self.apart_us, rng, self.least_us)
             held.append(
                 held_out_percentiles(design.candidates, own, design.widths, weights, folds, rng, design.covariates)
             )
@@ -358,7 +360,7 @@ def _with_reliability(study: Study, grid: Grid, cell: Cell, held: Sequence[Held]
         why = f"{used} held-out mainshocks: probabilities are looked at from {LEAST_POSITIVES} on"
         return replace(cell, why_null={**cell.why_null, "reliability": why})
     decision, background, mass = _decisions(held, weights)
-    record_h = (study.study.end - study.study.start).total_seconds() / 3600
+    record_h = (study.study.end - study.study.start).total_seconds() / 3600 * len(grid.candidate_rows)
     share = min(1.0, used * window_length_h(study, grid.layout, grid.hours) / record_h)
     found = {"balanced": calibration_of(decision, background, mass, 0.5)}
     if share < 1:

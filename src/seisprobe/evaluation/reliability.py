@@ -74,7 +74,7 @@ def probabilities(decision: Floats, base_rate: float = 0.5) -> Floats:
     return np.asarray(expit(decision + logit(base_rate)))
 
 
-def calibration(forecast: Floats, event: np.ndarray, weights: Floats) -> Calibration:
+def calibration(forecast: Floats, event: np.ndarray, weights: Floats, by: Floats | None = None) -> Calibration:
     """Return the Brier score of forecasts, its parts, and the reliability curve over ten bins of equal width.
 
     Parameters
@@ -85,6 +85,8 @@ def calibration(forecast: Floats, event: np.ndarray, weights: Floats) -> Calibra
         What happened; both must have some weight.
     weights : ndarray, shape (n,)
         Not negative.
+    by : ndarray, shape (n,), optional
+        What is binned instead of the forecasts: where all of these are tiny, ten bins of equal width would be one.
 
     References
     ----------
@@ -100,7 +102,7 @@ def calibration(forecast: Floats, event: np.ndarray, weights: Floats) -> Calibra
     share = weights / weights.sum()
     rate = float(share[event].sum())
     brier = float((share * (forecast - event) ** 2).sum())
-    number = np.clip((forecast * BINS).astype(np.int64), 0, BINS - 1)
+    number = np.clip(((forecast if by is None else by) * BINS).astype(np.int64), 0, BINS - 1)
     filled, number = np.unique(number[share > 0], return_inverse=True)
     share, forecast, event = share[weights > 0], forecast[weights > 0], event[weights > 0]
     mass = np.bincount(number, share)
@@ -145,10 +147,11 @@ def calibration_of(decision: Floats, background: Floats, weights: Floats, base_r
     >>> round(even["brier"], 9), round(even["skill"], 9), even["events"], even["others"]
     (0.25, 0.0, [30], [500])
     """
-    forecast = probabilities(np.concatenate([decision, background]), base_rate)
+    odds = np.concatenate([decision, background])
+    forecast = probabilities(odds, base_rate)
     event = np.arange(len(forecast)) < len(decision)
     mass = np.concatenate(
         [np.full(len(decision), base_rate / len(decision)), (1 - base_rate) * weights / weights.sum()]
     )
-    made = asdict(calibration(forecast, event, mass))
+    made = asdict(calibration(forecast, event, mass, probabilities(odds)))
     return {key: list(value) if isinstance(value, tuple) else value for key, value in made.items()}

@@ -211,10 +211,11 @@ def pseudo_mainshocks(
 
 
 def _aftermath(grid: Grid, distance_us: int, reach_us: int) -> np.ndarray:
-    """Return, by mainshock, the candidates that follow a real one by `distance_us` to `reach_us`; shape (K, n).
+    """Return, by mainshock, the candidates that follow a real one on its ground by `distance_us` to `reach_us`; (K, n).
 
     Those that follow the mainshock itself are left out: its own aftershocks would be its background.
     """
     after = grid.ends[None, :] - grid.positive_ends[:, None]
-    follows = np.any((after > distance_us) & (after <= reach_us), axis=0)
-    return np.asarray(follows[None, :] & ~((after > 0) & (after <= reach_us)))
+    follows = (after > distance_us) & (after <= reach_us)
+    near = np.broadcast_to(grid.near, (len(grid.names), len(grid.names)))
+    return np.asarray((near @ follows) & ~((after > 0) & (after <= reach_us)))

@@ -61,7 +61,12 @@ def span_of(ends: Integers, positive_ends: Integers, blocks: Integers) -> Intege
 
 
 def leave_one_block_out(
-    ends: Integers, positive_ends: Integers, blocks: Integers, apart_us: int, rng: np.random.Generator
+    ends: Integers,
+    positive_ends: Integers,
+    blocks: Integers,
+    apart_us: int,
+    rng: np.random.Generator,
+    least_us: int = 0,
 ) -> Iterator[Fold]:
     """Yield one fold a block: the block's span of time is held out, what lies more than L + E from it trains.
 
@@ -74,24 +79,39 @@ def leave_one_block_out(
         L + E in microseconds.
     rng : Generator
         Not used: the split is fixed.
+    least_us : int
+        A span reaches at least so far before and after each of its positives: where each has ground of its own, the
+        next may come within hours.
     """
     runs = _runs(span_of(ends, positive_ends, blocks))
     for block in np.unique(blocks):
         held, positive_near = blocks == block, np.zeros(len(positive_ends), dtype=bool)
         inside, near = np.zeros((2, len(ends)), dtype=bool)
-        for start, stop in runs.get(int(block), ()):
-            first, last = ends[start] - apart_us, ends[stop - 1] + apart_us
-            inside[start:stop] = True
-            near[np.searchsorted(ends, first) : np.searchsorted(ends, last, side="right")] = True
-            positive_near |= (positive_ends >= first) & (positive_ends <= last)
+        spans = [slice(start, stop) for start, stop in runs.get(int(block), ())]
+        spans += [_between(ends, t - least_us, t + least_us) for t in positive_ends[held] if least_us]
+        for span in spans:
+            if span.stop > span.start:
+                first, last = ends[span.start] - apart_us, ends[span.stop - 1] + apart_us
+                inside[span] = True
+                near[_between(ends, first, last)] = True
+                positive_near |= (positive_ends >= first) & (positive_ends <= last)
         yield Fold(~held & ~positive_near, ~near, held, inside)
 
 
+def _between(ends: Integers, first: int, last: int) -> slice:
+    return slice(int(np.searchsorted(ends, first)), int(np.searchsorted(ends, last, side="right")))
+
+
 def forward_chaining(
-    ends: Integers, positive_ends: Integers, blocks: Integers, apart_us: int, rng: np.random.Generator
+    ends: Integers,
+    positive_ends: Integers,
+    blocks: Integers,
+    apart_us: int,
+    rng: np.random.Generator,
+    least_us: int = 0,
 ) -> Iterator[Fold]:
     """Yield folds that train on earlier blocks only (pseudo-prospective); the first block is never tested."""
-    for fold in leave_one_block_out(ends, positive_ends, blocks, apart_us, rng):
+    for fold in leave_one_block_out(ends, positive_ends, blocks, apart_us, rng, least_us):
         first = positive_ends[fold.test_positive].min()
         train_positive = fold.train_positive & (positive_ends < first)
         if train_positive.any():
@@ -99,7 +119,12 @@ def forward_chaining(
 
 
 def shuffled_k_fold(
-    ends: Integers, positive_ends: Integers, blocks: Integers, apart_us: int, rng: np.random.Generator
+    ends: Integers,
+    positive_ends: Integers,
+    blocks: Integers,
+    apart_us: int,
+    rng: np.random.Generator,
+    least_us: int = 0,
 ) -> Iterator[Fold]:
     """Yield five shuffled folds, as is common and wrong here: overlapping windows stand on both sides."""
     folds = 5
@@ -119,7 +144,7 @@ def _runs(span: Integers) -> dict[int, list[tuple[int, int]]]:
     return found
 
 
-Split = Callable[[Integers, Integers, Integers, int, np.random.Generator], Iterator[Fold]]
+Split = Callable[[Integers, Integers, Integers, int, np.random.Generator, int], Iterator[Fold]]
 SPLITS: dict[str, Split] = {"leave-one-block-out": leave_one_block_out, "shuffled-k-fold": shuffled_k_fold}
 SAFE = ("leave-one-block-out",)
 
