@@ -31,6 +31,7 @@ LONGEST_DAYS = 36_525.0
 FRACTAL_DIMENSION, B_VALUE = 1.6, 1.0  # Zaliapin & Ben-Zion 2013, https://doi.org/10.1002/jgrb.50179
 LEAST_KM, LEAST_DAYS = 0.1, 1 / 86_400  # what a catalog resolves: two events at one place or instant have a distance
 LEAST_EVENTS = 100
+STARTS = 5  # one start stops early on a catalog that one sequence dominates
 
 Reach = Callable[[Floats, Floats], Floats]  # magnitudes of earlier events, km to them → days that they reach
 
@@ -115,10 +116,10 @@ def neighbour_distances(events: pd.DataFrame) -> Floats:
 
 
 def _where_clusters_end(distances: Floats) -> float:
-    """Return where the nearer of two normal distributions stops being the likelier one."""
+    """Return where the nearer of two normal distributions stops being the likelier one, the best of several starts."""
     from sklearn.mixture import GaussianMixture
 
-    model = GaussianMixture(2, random_state=0).fit(distances[:, None])
+    model = GaussianMixture(2, n_init=STARTS, tol=1e-6, max_iter=1000, random_state=0).fit(distances[:, None])
     near = int(np.argmin(model.means_.ravel()))
     between = np.linspace(float(model.means_.min()), float(model.means_.max()), 10_001)
     likely = model.predict_proba(between[:, None])[:, near] >= 0.5
