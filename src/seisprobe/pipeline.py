@@ -300,7 +300,8 @@ def _under(
     try:
         if variant.refit is not None and rates.parameters:
             where = places(study, plan_mainshocks(study, catalog.events))
-            rates = fit_places(study, where, catalog.events, variant.refit)
+            free = rates.fits if "max_branching" in variant.refit else {}  # else events or places are others
+            rates = fit_places(study, where, catalog.events, variant.refit, free)
         changed = make_plan(study, catalog, rates, variant.left_out)
         setting = replace(changed.setting, without_largest=variant.without_largest)
         if not sampled:

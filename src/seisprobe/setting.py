@@ -13,7 +13,7 @@ import pandas as pd
 from seisprobe.catalog import Floats, Integers, select_events, times_us
 from seisprobe.embedding.waves import Waves
 from seisprobe.errors import SeisprobeError
-from seisprobe.etas import PARAMETER_NAMES, EtasFit, EtasParameters, fit_etas, fit_own_share, rate
+from seisprobe.etas import PARAMETER_NAMES, EtasFit, EtasParameters, fit_etas, fit_own_share, is_within, rate
 from seisprobe.study import Study
 from seisprobe.windows import DAY_US, Place
 
@@ -79,7 +79,11 @@ def etas_days(study: Study, times: Integers) -> Floats:
 
 
 def fit_places(
-    study: Study, places: tuple[Place, ...], events: pd.DataFrame, how: Mapping[str, Any] | None = None
+    study: Study,
+    places: tuple[Place, ...],
+    events: pd.DataFrame,
+    how: Mapping[str, Any] | None = None,
+    free: Mapping[str, EtasFit] | None = None,
 ) -> Rates:
     """Fit temporal ETAS to the events of each place; events before the study are parents only.
 
@@ -95,6 +99,8 @@ def fit_places(
         Event table with history.
     how : mapping, optional
         Further arguments of `seisprobe.etas.fit_etas`.
+    free : mapping of place to EtasFit, optional
+        Fits to the same events without limits: where `how` sets one that they are within, they are taken.
 
     Returns
     -------
@@ -107,6 +113,10 @@ def fit_places(
     for place in places:
         inside = usable.loc[place.contains(usable)]
         days = etas_days(study, times_us(inside["time"]))
+        known, limit = (free or {}).get(place.mainshock), (how or {}).get("max_branching")
+        if known is not None and limit is not None and is_within(known, limit):
+            fits[place.mainshock] = known
+            continue
         try:
             fits[place.mainshock] = fit_etas(days, inside["magnitude"].to_numpy(), study.mc, 0.0, end, **(how or {}))
         except SeisprobeError as error:

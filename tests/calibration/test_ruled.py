@@ -11,7 +11,7 @@ from seisprobe.calibration.ruled import LEAST_MAGNITUDE, RADIUS_KM, judge_ruled,
 from seisprobe.catalog import distance_km
 from seisprobe.errors import StudyError
 from seisprobe.mainshocks import plan_mainshocks
-from seisprobe.simulation.worlds import MC, RULED_KINDS, ruled_events
+from seisprobe.simulation.worlds import MC, PLACES, RULED_KINDS, ruled_events
 
 
 @pytest.mark.parametrize("kind", RULED_KINDS)
@@ -21,7 +21,7 @@ def test_a_world_holds_its_places_and_the_rule_finds_tens_of_mainshocks(kind: st
     assert events["magnitude"].min() >= MC
     names = events["event_id"].str.split("-").str[0]
     centres = events.groupby(names)[["latitude", "longitude"]].mean()
-    assert len(centres) == (1 if kind == "rule" else 10)
+    assert len(centres) == PLACES[kind]
     for a in centres.itertuples():
         away = distance_km(centres["latitude"].to_numpy(), centres["longitude"].to_numpy(), a.latitude, a.longitude)
         assert (away[away > 1] > 2 * RADIUS_KM + 50).all()  # no circle holds events of another place

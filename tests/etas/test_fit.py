@@ -14,6 +14,7 @@ from seisprobe.etas import (
     branching_ratio,
     fit_etas,
     fit_own_share,
+    is_within,
     log_likelihood,
     log_likelihood_gradient,
     observe,
@@ -344,3 +345,10 @@ def test_the_productivity_of_small_catalogs_is_their_own_not_that_of_the_places_
 def test_a_place_without_events_is_quiet_and_not_impossible():
     nothing = np.empty(0)
     assert fit_own_share(TRUTH, nothing, nothing, 0.0, 100.0) == replace(TRUTH, mu_per_day=0.005, k=0.0)
+
+
+def test_a_fit_within_a_limit_is_what_the_search_under_it_finds(world, fit):
+    assert is_within(fit, 0.95)
+    assert not is_within(fit, 0.5)
+    limited = fit_etas(world.times_days, world.magnitudes, 2.0, 0.0, 400.0, max_branching=0.95, options=KNOWN)
+    np.testing.assert_allclose(logs(limited.parameters), logs(fit.parameters), atol=1e-5)

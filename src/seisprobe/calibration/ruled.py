@@ -31,8 +31,8 @@ def ruled_study(kind: str, start_us: int, end_us: int, seed: int) -> Study:
     start, end = (datetime.fromtimestamp(t / 1e6, UTC) for t in (start_us, end_us))
     by_place = kind != "rule"
     rule = {"min_magnitude": LEAST_MAGNITUDE, "decluster": "gardner-knopoff" if by_place else "none"}
-    windows = {"hours": [24], "step_h": 12 if by_place else 6, "post_h": [0.05, 24.05]}
-    region = {"min_latitude": 40, "max_latitude": 48, "min_longitude": 10, "max_longitude": 26}
+    windows = {"hours": [24], "step_h": 24 if by_place else 6, "post_h": [0.05, 24.05]}
+    region = {"min_latitude": 40, "max_latitude": 52, "min_longitude": 10, "max_longitude": 26}
     return study_from_dict(
         {
             "study": {"name": "world", "seed": seed, "start": start, "end": end, "region": region},

@@ -100,7 +100,8 @@ def calibrate(
         str,
         typer.Option(
             "--kind",
-            help="Catalogs: stationary, poisson, drift, daily, confounder; by rule: rule, rule-places. Waveforms:"
+            help="Catalogs: stationary, poisson, drift, daily, confounder; by rule: rule, rule-places, rule-uneven."
+            " Waveforms:"
             " clean, gain-listed, gain-unlisted, outages, hours, slow-drift. With --study: embedding or tremor.",
         ),
     ] = "stationary",

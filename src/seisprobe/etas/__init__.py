@@ -4,7 +4,7 @@ Arrays in, arrays and small frozen records out; times are days from any origin, 
 Importing this room loads numpy and pandas; scipy is loaded when a fit or a residual test runs.
 """
 
-from seisprobe.etas.fit import EVENTS_PER_PARAMETER, EtasFit, FitOptions, fit_etas, fit_own_share
+from seisprobe.etas.fit import EVENTS_PER_PARAMETER, EtasFit, FitOptions, fit_etas, fit_own_share, is_within
 from seisprobe.etas.likelihood import (
     Observations,
     incomplete_intervals,
@@ -39,6 +39,7 @@ __all__ = [
     "fit_etas",
     "fit_own_share",
     "incomplete_intervals",
+    "is_within",
     "log_likelihood",
     "log_likelihood_gradient",
     "observe",

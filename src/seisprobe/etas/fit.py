@@ -14,9 +14,17 @@ from seisprobe.errors import DataFileError, InputError
 from seisprobe.etas.likelihood import Likelihood, Observations, observe, rate
 from seisprobe.etas.model import PARAMETER_NAMES, EtasParameters, branching_ratio, check_magnitude_law
 from seisprobe.etas.residuals import Residuals, residuals
-from seisprobe.etas.search import BRANCHING_LIMITS, STARTS, Maximum, Space, branching_error, maximise
+from seisprobe.etas.search import (
+    BRANCHING_LIMITS,
+    P_LEAST_CONSTRAINED,
+    STARTS,
+    Maximum,
+    Space,
+    branching_error,
+    maximise,
+)
 
-__all__ = ["EVENTS_PER_PARAMETER", "EtasFit", "FitOptions", "fit_etas", "fit_own_share"]
+__all__ = ["EVENTS_PER_PARAMETER", "EtasFit", "FitOptions", "fit_etas", "fit_own_share", "is_within"]
 
 Floats = NDArray[np.float64]
 
@@ -160,6 +168,11 @@ def fit_etas(
     maximum = maximise(Likelihood(seen), space, options.starts, curvature=options.standard_errors)
     fit = _describe(maximum, space, seen, law, (start_days, end_days))
     return replace(fit, notes=tuple(_notes(fit, seen, space, maximum)))
+
+
+def is_within(fit: EtasFit, max_branching: float) -> bool:
+    """Return whether a fit without limits lies within one: the search under it would end there as well."""
+    return fit.parameters.p > P_LEAST_CONSTRAINED and fit.branching_ratio <= max_branching
 
 
 def fit_own_share(

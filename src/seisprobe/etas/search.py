@@ -21,7 +21,7 @@ from seisprobe.etas.model import (
     omori_integral_gradient,
 )
 
-__all__ = ["BRANCHING_LIMITS", "STARTS", "Maximum", "Space", "branching_error", "maximise"]
+__all__ = ["BRANCHING_LIMITS", "P_LEAST_CONSTRAINED", "STARTS", "Maximum", "Space", "branching_error", "maximise"]
 
 Floats = NDArray[np.float64]
 

@@ -26,7 +26,7 @@ from seisprobe.etas import EtasParameters, branching_ratio, draw_magnitudes, sim
 __all__ = ["KINDS", "RULED_KINDS", "NullWorld", "clustered_world", "null_world", "productivity", "ruled_events"]
 
 KINDS = ("stationary", "poisson", "drift", "daily", "confounder")
-RULED_KINDS = ("rule", "rule-places")
+RULED_KINDS = ("rule", "rule-places", "rule-uneven")
 DAY_US = 86_400_000_000
 START_US = 1_577_836_800_000_000  # 2020-01-01, a Wednesday: any date does, weekdays matter
 DAYS, DAYS_A_MAINSHOCK, LEAD_IN_DAYS = 365.0, 120.0, 365.0
@@ -34,7 +34,9 @@ MC, B, LARGEST = 2.0, 1.0, 7.0
 ALPHA, C_DAYS, P = 1.8, 0.005, 1.12
 BRANCHING, BACKGROUND_PER_DAY = 0.7, 0.9
 POISSON_PER_DAY = 1.6
-RULED_DAYS, PLACES, RULED_PER_DAY = 2000.0, 10, (0.6, 0.4)  # background events of all places, of one
+RULED_DAYS, RULED_PER_DAY = 2000.0, (0.6, 0.4)  # background events of all places, of one
+PLACES = {"rule": 1, "rule-places": 10, "rule-uneven": 25}
+UNEVEN_BRANCHING = (0.1, 0.9)
 WORKING_HOURS, MISSED_BY_DAY = (6.0, 18.0), 0.5
 NIGHT_HOURS = (0.0, 5.0)
 AFTERSHOCKS, AFTERSHOCK_DAYS = 40, (2.0 / 1440.0, 20.0 / 24.0)
@@ -146,7 +148,7 @@ def ruled_events(kind: str, rng: np.random.Generator) -> tuple[pd.DataFrame, int
     ----------
     kind : str
         ``rule``: one place. ``rule-places``: ten places 200 km apart, quiet ones and lively ones, each a catalog of its
-        own.
+        own. ``rule-uneven``: twenty-five, of which each has a productivity of its own too, most too quiet for a fit.
     rng : Generator
 
     Returns
@@ -155,12 +157,12 @@ def ruled_events(kind: str, rng: np.random.Generator) -> tuple[pd.DataFrame, int
         Event table with a year of history.
     start_us, end_us : int
     """
-    places = 1 if kind == "rule" else PLACES
-    total = RULED_PER_DAY[kind == "rule"]
+    places, total = PLACES[kind], RULED_PER_DAY[kind == "rule"]
     shares = rng.lognormal(0.0, 1.0, places) if places > 1 else np.ones(1)
     tables = []
     for number, share in enumerate(shares / shares.sum()):
-        days, magnitudes = _clustered(RULED_DAYS, rng, total * float(share))
+        branching = float(rng.uniform(*UNEVEN_BRANCHING)) if kind == "rule-uneven" else BRANCHING
+        days, magnitudes = _clustered(RULED_DAYS, rng, total * float(share), branching)
         north, east = 2.0 * (number // 5), 2.5 * (number % 5)
         table = _table(days, magnitudes, rng)
         moved = {"latitude": table["latitude"] + north, "longitude": table["longitude"] + east}
@@ -182,9 +184,11 @@ def productivity() -> float:
     return float(BRANCHING / branching_ratio(unit, B, LARGEST) * C_DAYS ** (1.0 - P) / (P - 1.0))
 
 
-def _clustered(length: float, rng: np.random.Generator, per_day: float = BACKGROUND_PER_DAY) -> tuple[Floats, Floats]:
+def _clustered(
+    length: float, rng: np.random.Generator, per_day: float = BACKGROUND_PER_DAY, branching: float = BRANCHING
+) -> tuple[Floats, Floats]:
     unit = EtasParameters(per_day, 1.0, ALPHA, C_DAYS, P, mc=MC)
-    k = BRANCHING / branching_ratio(unit, B, LARGEST)
+    k = branching / branching_ratio(unit, B, LARGEST)
     parameters = EtasParameters(per_day, k, ALPHA, C_DAYS, P, mc=MC)
     world = simulate(parameters, length, rng, b=B, max_magnitude=LARGEST, lead_in_days=LEAD_IN_DAYS)
     return world.times_days, world.magnitudes
