@@ -43,18 +43,21 @@ def as_events(made):
     return event_table(rows)
 
 
+def shocks_of(made, rows):
+    times = pd.to_datetime(times_us([START])[0] + np.round(made.times_days[rows] * DAY_US), unit="us", utc=True)
+    return tuple(
+        Mainshock(name=f"S{i}", time=t.to_pydatetime(), magnitude=float(m), latitude=42.7, longitude=13.1)
+        for i, (t, m) in enumerate(zip(times, made.magnitudes[rows], strict=True))
+    )
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_synthetic_catalog_is_judged_as_the_pipeline_judges_a_real_one(seed):
     made, rows = made_catalog(seed)
     events = as_events(made)
     study = study_of((9.0, 30.0, 60.0), DAYS, hours=(2.0, 24.0), evaluation=BACKGROUNDS,
                      windows={"step_h": 12, "layouts": ["until-event", "at-lead"]})  # fmt: skip
-    times = pd.to_datetime(times_us([START])[0] + np.round(made.times_days[rows] * DAY_US), unit="us", utc=True)
-    shocks = tuple(
-        Mainshock(name=f"S{i}", time=t.to_pydatetime(), magnitude=float(m), latitude=42.7, longitude=13.1)
-        for i, (t, m) in enumerate(zip(times, made.magnitudes[rows], strict=True))
-    )
-    own = study.model_copy(update={"mainshock": shocks})
+    own = study.model_copy(update={"mainshock": shocks_of(made, rows)})
     plan = make_plan(own, Catalog(events), Rates({"": LAW}))
     assert (plan.mainshocks["block"] > 0).all()
     cells = evaluate(own, tables_of(own, plan, compute_features(own, plan)), label_free=True).cells
@@ -75,12 +78,7 @@ def small_study(catalogs):
     evaluation = {**BACKGROUNDS, "synthetic_catalogs": catalogs}
     study = study_of(tuple(made.times_days[rows]), DAYS, hours=(6.0,), evaluation=evaluation)
     events = as_events(made)
-    times = pd.to_datetime(times_us([START])[0] + np.round(made.times_days[rows] * DAY_US), unit="us", utc=True)
-    shocks = tuple(
-        Mainshock(name=f"S{i}", time=t.to_pydatetime(), magnitude=float(m), latitude=42.7, longitude=13.1)
-        for i, (t, m) in enumerate(zip(times, made.magnitudes[rows], strict=True))
-    )
-    study = study.model_copy(update={"mainshock": shocks})
+    study = study.model_copy(update={"mainshock": shocks_of(made, rows)})
     plan = make_plan(study, Catalog(events), Rates({"": LAW}))
     cells = evaluate(study, tables_of(study, plan, compute_features(study, plan)), label_free=True).cells
     return study, plan.mainshocks, events, cells
