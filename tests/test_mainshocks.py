@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seisprobe.catalog import Catalog, distance_km, times_us
@@ -41,6 +41,7 @@ def world_of(seed: int = 0, days: float = 240.0) -> World:
     return World(seed=seed, days=days, shocks=SHOCKS)
 
 
+@settings(max_examples=40)
 @given(st.integers(0, 200), st.sampled_from([0.0, 5.0, 60.0]))
 def test_a_rule_takes_every_event_that_is_large_enough_and_late_enough(seed: int, gap: float) -> None:
     world = world_of(seed)
