@@ -455,7 +455,7 @@ def test_noise_beside_a_modality_without_a_signal_is_significant_at_its_rate(tri
     assert all(within(count, trials) for count in counts), counts
     assert all(kstest(column, "uniform").pvalue > 0.001 for column in p.T)
     assert within(int((adjusted <= 0.05).sum()), trials, low=False)
-    assert int(added.sum()) == counts[0]
+    assert int(added.sum()) <= counts[0]  # ADDS is said by the adjusted p, and only of what is above chance
 
 
 @pytest.mark.parametrize(
