@@ -148,7 +148,7 @@ def ruled_events(kind: str, rng: np.random.Generator) -> tuple[pd.DataFrame, int
     ----------
     kind : str
         ``rule``: one place. ``rule-places``: ten places 200 km apart, quiet ones and lively ones, each a catalog of its
-        own. ``rule-uneven``: twenty-five, of which each has a productivity of its own too, most too quiet for a fit.
+        own. ``rule-uneven``: twenty-five, of which each has a productivity of its own too, many too quiet for a fit.
     rng : Generator
 
     Returns
