@@ -17,6 +17,7 @@ from scipy.stats import binomtest
 from seisprobe.calibration import binomial_interval
 from seisprobe.errors import StudyError
 from seisprobe.evaluation.power import critical_auc, detectable_auc
+from seisprobe.planning import check
 from seisprobe.study import Study, load_study
 from support.herd_worlds import herd_study, judge_herd
 from support.studies import call
@@ -73,6 +74,14 @@ def written(study: Study, folder: Path, **more: Any) -> None:
     """Write a study into a folder as study.toml, some sections changed."""
     raw = json.loads(study.model_dump_json(exclude_none=True, exclude_defaults=True)) | more
     (folder / "study.toml").write_text(tomli_w.dumps(raw))
+
+
+def test_background_windows_hours_apart_are_refused_beside_a_table(tmp_path: Path) -> None:
+    study = herd_study(tmp_path, 1)
+    check(study)
+    apart = study.model_copy(update={"windows": study.windows.model_copy(update={"step_h": 1.5})})
+    with pytest.raises(StudyError, match=r"step_h = 1\.5: 'table:herd' may follow the time of day"):
+        check(apart)
 
 
 def test_a_study_of_a_table_alone_runs_to_its_report_and_does_nothing_twice(tmp_path: Path) -> None:
